@@ -1,0 +1,93 @@
+"""Messages in a byte stream: the full and the mini data header, and sub-message lists (dossier A.7)."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from spicehop.errors import ProtocolError
+from spicehop.wire.base import SubMessage, read_sub_messages
+from spicehop.wire.layout import Data, Reader
+
+MINI_HEADER = struct.Struct("<HI")
+FULL_HEADER = struct.Struct("<QHII")
+DEFAULT_LIMIT = 64 * 1024 * 1024
+"""Largest message body accepted unless the caller says otherwise, in bytes. A 4K screen as raw pixels takes 33 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One message as it came: number, body, and the sub-messages that are handled before it.
+
+    `serial` is the header's with the full header; with the mini header the receiver's count, from 1.
+    """
+
+    serial: int
+    number: int
+    body: memoryview
+    sub_messages: tuple[SubMessage, ...] = ()
+
+
+class FrameReader:
+    """Cuts a byte stream into frames. Feed it what arrives; it copies a body at most once."""
+
+    def __init__(self, *, mini_header: bool, limit: int = DEFAULT_LIMIT, serial: int = 0) -> None:
+        self.mini_header = mini_header
+        self.limit = limit
+        self.serial = serial
+        """Serial of the last frame."""
+        self._chunks: list[bytes] = []
+        self._held = 0
+        self._needed = 0
+
+    @property
+    def pending(self) -> int:
+        """Bytes that were fed and are not yet part of a frame."""
+        return self._held
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """The frames that `data` completes. `ProtocolError` when a header announces more than the limit."""
+        self._chunks.append(data)
+        self._held += len(data)
+        header = MINI_HEADER if self.mini_header else FULL_HEADER
+        if self._held < max(self._needed, header.size):
+            return []
+        view = memoryview(self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks))
+        frames: list[Frame] = []
+        position = 0
+        self._needed = 0
+        while len(view) - position >= header.size:
+            sub_list = 0
+            if self.mini_header:
+                number, size = MINI_HEADER.unpack_from(view, position)
+                serial = self.serial + 1
+            else:
+                serial, number, size, sub_list = FULL_HEADER.unpack_from(view, position)
+            if size > self.limit:
+                raise ProtocolError(f"a message of {size} bytes is larger than the limit of {self.limit}")
+            if len(view) - position < header.size + size:
+                self._needed = header.size + size
+                break
+            start = position + header.size
+            body = view[start : start + size]
+            self.serial = serial
+            sub_messages = read_sub_messages(Reader(body).at(sub_list)) if sub_list else ()
+            frames.append(Frame(serial, number, body, sub_messages))
+            position = start + size
+        rest = bytes(view[position:])
+        self._chunks = [rest] if rest else []
+        self._held = len(rest)
+        return frames
+
+    def take_rest(self) -> bytes:
+        """Take the bytes that are not yet part of a frame away, for a channel that goes on elsewhere."""
+        rest = b"".join(self._chunks)
+        self._chunks, self._held, self._needed = [], 0, 0
+        return rest
+
+
+def encode_frame(number: int, body: Data, *, mini_header: bool, serial: int = 0, sub_list: int = 0) -> bytes:
+    """One message with its header; `serial` and `sub_list` (a body offset, 0 for none) are in the full header only."""
+    if mini_header:
+        return MINI_HEADER.pack(number, len(body)) + body
+    return FULL_HEADER.pack(serial, number, len(body), sub_list) + body
