@@ -1,0 +1,53 @@
+"""Compiles the hot modules with Cython where that is possible.
+
+The modules named in COMPILED are plain typed Python and run as they are. Without a C compiler or without Cython the
+build still succeeds and the package uses them uncompiled; `spicehop.codecs.is_compiled()` says which it is. Set
+SPICEHOP_PURE=1 at build time to leave compilation out on purpose.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from setuptools import Extension, setup
+
+COMPILED = (
+    "src/spicehop/codecs/glz.py",
+    "src/spicehop/codecs/lz.py",
+)
+
+DIRECTIVES = {
+    "language_level": 3,
+    # None is refused at the door of each kernel; bounds and overflow are checked in the modules themselves, per run.
+    "cdivision": True,
+    "initializedcheck": False,
+}
+
+
+def extensions() -> list[Extension]:
+    """The extension modules to build: none when compiling is unwanted or Cython is missing."""
+    if os.environ.get("SPICEHOP_PURE"):
+        return []
+    try:
+        from Cython.Build import cythonize
+    except ImportError:
+        print("spicehop: Cython is missing, the codecs stay uncompiled", file=sys.stderr)
+        return []
+    unix = os.name == "posix"
+    modules = [
+        Extension(
+            path.removeprefix("src/").removesuffix(".py").replace("/", "."),
+            [path],
+            extra_compile_args=["-O2", "-g0"] if unix else [],
+            extra_link_args=["-s"] if sys.platform.startswith("linux") else [],
+            optional=True,
+        )
+        for path in COMPILED
+        if os.path.exists(path)
+    ]
+    built: list[Extension] = cythonize(modules, compiler_directives=DIRECTIVES, build_dir="build/cython", quiet=True)
+    return built
+
+
+setup(ext_modules=extensions())
