@@ -1,0 +1,60 @@
+# spicehop: `make demo` shows it, `make test` proves it. Both work as the first command after a clone.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+PYTHON ?= python3
+export PYTHON
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+INSTALLED := $(VENV)/.spicehop-installed
+COMPILED := $(VENV)/.spicehop-compiled
+
+.PHONY: help
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: demo
+demo: peers-demo $(COMPILED) ## type into a virtual machine while it migrates there and back, and count (ARGS="...")
+	@$(VENV)/bin/spicehop demo $(ARGS)
+
+.PHONY: test
+test: peers-all $(COMPILED) ## install the real peers and run every test (ARGS="...")
+	@$(RUN) -m pytest $(ARGS)
+
+.PHONY: check
+check: $(COMPILED) ## lint, types, and who may import whom
+	@$(RUN) -m ruff check
+	@$(RUN) -m mypy
+	@$(VENV)/bin/lint-imports
+
+.PHONY: bench
+bench: peers-bench $(COMPILED) ## measure decoding, with ratios to the reference (ARGS="...")
+	@$(RUN) -m bench $(ARGS)
+
+.PHONY: venv
+venv: $(COMPILED) ## only set up the virtual environment
+
+.PHONY: clean
+clean: ## remove the virtual environment, caches and what was built
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist out
+	find src \( -name '*.so' -o -path '*/codecs/*.c' \) -delete
+	find src tests bench examples -name __pycache__ -prune -exec rm -rf {} +
+
+.PHONY: peers-demo peers-all peers-bench
+peers-demo peers-all peers-bench: peers-%:
+	@scripts/install-peers $*
+
+# The first of these two makes the environment, the second compiles the codecs again when their source changed.
+$(INSTALLED): pyproject.toml $(wildcard setup.py)
+	@scripts/install-peers base
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "spicehop needs Python 3.11 or newer; name one with make PYTHON=..." >&2; exit 2; }
+	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	@echo "setting up $(VENV)"
+	@$(VENV)/bin/pip install -q --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+$(COMPILED): $(INSTALLED) $(wildcard setup.py src/spicehop/codecs/*.py src/spicehop/codecs/*.pxd)
+	@if [ -f setup.py ]; then $(RUN) setup.py -q build_ext --inplace; fi
+	@touch $@
