@@ -17,6 +17,7 @@ allocates. Encoding raises `StateError` when a value does not fit its field.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import struct
 import typing
 from collections.abc import Callable, Mapping
@@ -158,20 +159,40 @@ class FixedBytes(Field):
 class SizedBytes(Field):
     """A count, then that many bytes."""
 
-    def __init__(self, count: str = "I", *, terminated: bool = False) -> None:
-        self._count = struct.Struct("<" + count)
+    def __init__(self, count: str = "I", *, terminated: bool = False, before: str | None = None) -> None:
+        self.count = struct.Struct("<" + count)
+        self.before = before
         self._terminated = terminated
-        self.minimum = self._count.size
+        self.minimum = self.count.size if before is None else 0
 
     def decode(self, reader: Reader, seen: Mapping[str, Any]) -> memoryview:
-        data = reader.take(reader.unpack(self._count)[0])
+        count = reader.unpack(self.count)[0] if self.before is None else seen[count_name(self.before)]
+        data = reader.take(count)
         return without_terminator(data) if self._terminated else data
 
     def encode(self, writer: Writer, value: Data, owner: Any) -> None:
         tail = b"\0" if self._terminated else b""
-        writer.buffer += pack(self._count, len(value) + len(tail))
+        if self.before is None:
+            writer.buffer += pack(self.count, len(value) + len(tail))
         writer.buffer += value
         writer.buffer += tail
+
+
+class ComputedBytes(Field):
+    """As many bytes as the fields before it tell; `text` says how, for documents."""
+
+    def __init__(self, size: Callable[[Mapping[str, Any]], int], text: str) -> None:
+        self.size = size
+        self.text = text
+
+    def decode(self, reader: Reader, seen: Mapping[str, Any]) -> memoryview:
+        return reader.take(self.size(seen))
+
+    def encode(self, writer: Writer, value: Data, owner: Any) -> None:
+        needed = self.size(AttributeView(owner))
+        if len(value) != needed:
+            raise StateError(f"{needed} bytes are needed, {len(value)} given")
+        writer.buffer += value
 
 
 class PointedBytes(Field):
@@ -274,6 +295,59 @@ class Array(Field):
                 item.write(writer)
 
 
+class PointedArray(Field):
+    """A count, then a pointer to that many integers, given by their struct letter."""
+
+    def __init__(self, item: str, *, count: str) -> None:
+        self.item = item
+        self.count = struct.Struct("<" + count)
+        self._fields = struct.Struct("<" + count + "I")
+        self.minimum = self._fields.size
+
+    def decode(self, reader: Reader, seen: Mapping[str, Any]) -> tuple[int, ...]:
+        count, offset = reader.unpack(self._fields)
+        if not count:
+            return ()
+        if not offset:
+            raise ProtocolError(f"{count} items are announced behind a null pointer")
+        items = reader.at(offset)
+        items.expect(count, struct.calcsize("<" + self.item))
+        return items.unpack(struct.Struct(f"<{count}{self.item}"))
+
+    def encode(self, writer: Writer, value: tuple[int, ...], owner: Any) -> None:
+        if not value:
+            writer.buffer += bytes(self.minimum)
+            return
+        content = pack(struct.Struct(f"<{len(value)}{self.item}"), *value)
+        writer.buffer += pack(self.count, len(value))
+        writer.point_to(lambda out: out.buffer.extend(content))
+
+
+class Switch(Field):
+    """One of several structures, by a key that the fields before it hold; `text` names the key, for documents."""
+
+    def __init__(
+        self,
+        key: Callable[[Mapping[str, Any]], int],
+        cases: Mapping[int, type[Structure]],
+        otherwise: type[Structure],
+        text: str,
+    ) -> None:
+        self.key = key
+        self.cases = cases
+        self.otherwise = otherwise
+        self.text = text
+
+    def decode(self, reader: Reader, seen: Mapping[str, Any]) -> Structure:
+        return self.cases.get(self.key(seen), self.otherwise).read(reader)
+
+    def encode(self, writer: Writer, value: Structure, owner: Any) -> None:
+        wanted = self.cases.get(self.key(AttributeView(owner)), self.otherwise)
+        if type(value) is not wanted:
+            raise StateError(f"{self.text} asks for {wanted.__name__}, {type(value).__name__} given")
+        value.write(writer)
+
+
 class When(Field):
     """A field that is there only when a condition on the fields before it holds; else its value is `otherwise`."""
 
@@ -354,12 +428,14 @@ class Layout:
     """The description of one structure class, made from its annotations."""
 
     def __init__(self, structure: type[Any]) -> None:
-        hints = typing.get_type_hints(structure, include_extras=True)
+        hints: dict[str, Any] = {}
+        for base in reversed(structure.__mro__):
+            hints |= inspect.get_annotations(base, eval_str=True)
         self.names = tuple(field.name for field in dataclasses.fields(structure))
         steps: list[tuple[str, Scalar | Field, Array | None]] = []
         for name in self.names:
             marker = _marker(structure, name, hints[name])
-            if isinstance(marker, Array) and marker.before is not None:
+            if isinstance(marker, Array | SizedBytes) and marker.before is not None:
                 position = next(i for i, step in enumerate(steps) if step[0] == marker.before)
                 steps.insert(position, (count_name(marker.before), Scalar(_code(marker)), None))
             steps.append((name, marker, None))
@@ -388,9 +464,9 @@ class Layout:
         self.minimum += run.struct.size
 
 
-def _code(array: Array) -> str:
-    assert array.count is not None
-    return array.count.format.lstrip("<")
+def _code(counted: Array | SizedBytes) -> str:
+    assert counted.count is not None
+    return counted.count.format.lstrip("<")
 
 
 def _marker(structure: type[Any], name: str, hint: Any) -> Scalar | Field:
@@ -449,7 +525,9 @@ class Structure:
         if name.startswith("count before "):
             before = name.removeprefix("count before ")
             for step in self.layout().steps:
-                if not isinstance(step, _Integers) and isinstance(step[1], Array) and step[1].before == before:
+                if isinstance(step, _Integers):
+                    continue
+                if isinstance(step[1], Array | SizedBytes) and step[1].before == before:
                     return len(getattr(self, step[0]))
         value: int = getattr(self, name)
         return value

@@ -246,7 +246,6 @@ class MigrateConnectedSeamless(Message):
     """The client is connected to the target, which will restore state."""
 
 
-@from_server(ChannelType.DISPLAY, 322)
 @from_client(MAIN, 112)
 @dataclass(frozen=True, slots=True)
 class QualityIndicator(Message):
