@@ -1,0 +1,107 @@
+"""The demo guest: Debian's kernel, busybox and our own `guestd`, as a kernel and an initial file system.
+
+`scripts/install-peers` leaves the kernel and the drivers in the cache; what is built here is kept beside them under a
+name made of the content of everything it is built from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from spicehop.errors import OperationError
+
+SOURCES = Path(__file__).with_name("guest")
+BUSYBOX = Path("/bin/busybox")
+COMPILE = ("gcc", "-O2", "-static", "-std=gnu11", "-Wall", "-Wextra")
+
+
+@dataclass(frozen=True, slots=True)
+class GuestImage:
+    """What QEMU boots: `-kernel` and `-initrd`."""
+
+    kernel: Path
+    initrd: Path
+
+
+def default_cache() -> Path:
+    """The folder of the guest's files: `$SPICEHOP_CACHE`, else the checkout's `.cache`, else the user's cache folder."""
+    named = os.environ.get("SPICEHOP_CACHE")
+    if named:
+        return Path(named) / "guest"
+    checkout = Path(__file__).parents[3]
+    if (checkout / "scripts" / "install-peers").exists():
+        return checkout / ".cache" / "guest"
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "spicehop" / "guest"
+
+
+def build_guest(cache: Path | None = None, progress: Callable[[str], None] = lambda sentence: None) -> GuestImage:
+    """The guest's image, built when it is not in the cache yet.
+
+    `progress` hears one sentence for each slow step. Raises OperationError with what to install or what failed.
+    """
+    cache = default_cache() if cache is None else cache
+    kernel = cache / "kernel"
+    if not (kernel / "vmlinuz").exists() or not (kernel / "modules.order").exists():
+        raise OperationError(f"the guest's kernel is not in {cache}: run scripts/install-peers demo")
+    for program in ("gcc", "cpio"):
+        if shutil.which(program) is None:
+            raise OperationError(f"{program}, which the guest is built with, is missing: run scripts/install-peers demo")
+    if not BUSYBOX.exists():
+        raise OperationError("busybox, which the guest is made of, is missing: run scripts/install-peers demo")
+    initrd = cache / f"initrd-{_digest(kernel)}"
+    if not initrd.exists():
+        progress("building the guest")
+        _build(kernel, initrd)
+        _forget_others(cache, initrd)
+    return GuestImage(kernel / "vmlinuz", initrd)
+
+
+def _digest(kernel: Path) -> str:
+    """Names the content of everything that goes into the initial file system, and this module."""
+    digest = hashlib.sha256()
+    for path in (*sorted(SOURCES.iterdir()), kernel / "package", kernel / "modules.order", BUSYBOX, Path(__file__)):
+        if path.is_file():
+            digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def _build(kernel: Path, initrd: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="spicehop-guest-") as name:
+        root = Path(name) / "root"
+        for folder in ("bin", "modules", "proc", "sys", "dev"):
+            (root / folder).mkdir(parents=True)
+        shutil.copy(BUSYBOX, root / "bin" / "busybox")
+        shutil.copy(SOURCES / "init", root / "init")
+        (root / "init").chmod(0o755)
+        order = (kernel / "modules.order").read_text()
+        for module in order.split():
+            shutil.copy(kernel / "modules" / module, root / "modules" / module)
+        (root / "modules" / "order").write_text(order)
+        _run([*COMPILE, "-o", str(root / "guestd"), *map(str, sorted(SOURCES.glob("*.c")))], root)
+        files = "".join(f"{path.relative_to(root)}\n" for path in sorted(root.rglob("*")))
+        # Not compressed: QEMU copies it into memory at once, while unpacking takes the emulated guest a second.
+        archive = _run(["cpio", "-o", "-H", "newc", "-R", "0:0", "--quiet"], root, files.encode())
+        unfinished = initrd.with_suffix(f".{os.getpid()}")
+        unfinished.write_bytes(archive)
+        unfinished.rename(initrd)
+
+
+def _run(command: list[str], folder: Path, given: bytes = b"") -> bytes:
+    done = subprocess.run(command, cwd=folder, input=given, capture_output=True, check=False)
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        raise OperationError(f"{command[0]} could not build the guest: {said[0] if said else 'no reason given'}")
+    return done.stdout
+
+
+def _forget_others(cache: Path, keep: Path) -> None:
+    for path in cache.glob("initrd-*"):
+        if path != keep and "." not in path.name:
+            path.unlink(missing_ok=True)
