@@ -13,8 +13,7 @@ import sys
 from setuptools import Extension, setup
 
 COMPILED = (
-    "src/spicehop/codecs/glz.py",
-    "src/spicehop/codecs/lz.py",
+    "src/spicehop/codecs/lz_kernels.py",
 )
 
 DIRECTIVES = {

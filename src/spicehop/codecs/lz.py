@@ -1,9 +1,4 @@
-# cython: boundscheck=False, wraparound=False
-"""LZ images: the decoder of all eleven types (dossier E.2).
-
-The kernels are typed for Cython's pure mode and run uncompiled too. They are not bounds-checked access by access: each
-run is checked once, against the input that is left and against the output that is left, before any of it is touched.
-"""
+"""LZ images: the decoder of all eleven types (dossier E.2)."""
 
 from __future__ import annotations
 
@@ -13,13 +8,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-import cython
 import numpy as np
 
+from spicehop.codecs.lz_kernels import unpack_bytes, unpack_pixels
 from spicehop.errors import ProtocolError
-
-if cython.compiled:
-    from cython.cimports.libc.string import memcpy, memset
 
 MAGIC = 0x20205A4C
 VERSION = 0x00010001
@@ -124,19 +116,19 @@ def decode(
     if kind in PIXELS_PER_BYTE:
         table = palette_table(kind, palette)
         packed = np.empty((header.height, header.stride), np.uint8)
-        end = _unpack_units(view, _HEADER.size, packed, 1, 0)
+        end = unpack_bytes(view, _HEADER.size, packed, 1, 0)
         _finish(view, end)
         rows = table[packed].reshape(header.height, -1)[:, : header.width]
         colors = np.ascontiguousarray(rows if header.top_down else rows[::-1])
         return colors.view(np.uint8).reshape(header.height, header.width, 4)
     if kind in (LzType.A8, LzType.XXXA):
         pixels = np.empty((header.height, header.width), np.uint8)
-        end = _unpack_units(view, _HEADER.size, pixels, 1, 0)
+        end = unpack_bytes(view, _HEADER.size, pixels, 1, 0)
     else:
         pixels = np.empty((header.height, header.width, 4), np.uint8)
-        end = _unpack_pixels(view, _HEADER.size, pixels, kind == LzType.RGB16)
+        end = unpack_pixels(view, _HEADER.size, pixels, kind == LzType.RGB16)
         if kind == LzType.RGBA:
-            end = _unpack_units(view, end, pixels, 4, 3)
+            end = unpack_bytes(view, end, pixels, 4, 3)
     _finish(view, end)
     return pixels if header.top_down else np.ascontiguousarray(pixels[::-1])
 
@@ -169,241 +161,3 @@ def palette_table(
 def _finish(view: memoryview, end: int) -> None:
     if end != len(view):
         raise ProtocolError(f"an LZ image is followed by {len(view) - end} bytes too many")
-
-
-_FAULTS = {
-    -1: "an LZ image ends before its last pixel",
-    -2: "a run of an LZ image goes beyond its last pixel",
-    -3: "a match of an LZ image starts before its first pixel",
-}
-
-
-def _unpack_pixels(view: memoryview, start: int, pixels: np.ndarray[Any, Any], high_color: bool) -> int:
-    """Fill the 32-bit pixels of a colour image; returns where the input goes on."""
-    source: cython.const[cython.uchar][::1] = view
-    target: cython.uint[::1] = pixels.reshape(-1).view(np.uint32).data
-    begin: cython.Py_ssize_t = start
-    sixteen: cython.bint = high_color
-    end: cython.Py_ssize_t
-    with cython.nogil:
-        end = _pixel_pass(source, begin, source.shape[0], target, target.shape[0], sixteen)
-    if end < 0:
-        raise ProtocolError(_FAULTS[end])
-    return int(end)
-
-
-def _unpack_units(view: memoryview, start: int, plane: np.ndarray[Any, Any], step: int, offset: int) -> int:
-    """Fill every `step`th byte of the plane from `offset` on; returns where the input goes on."""
-    source: cython.const[cython.uchar][::1] = view
-    target: cython.uchar[::1] = plane.reshape(-1).data
-    begin: cython.Py_ssize_t = start
-    stride: cython.Py_ssize_t = step
-    shift: cython.Py_ssize_t = offset
-    end: cython.Py_ssize_t
-    with cython.nogil:
-        end = _byte_pass(source, begin, source.shape[0], target, target.shape[0] // stride, stride, shift)
-    if end < 0:
-        raise ProtocolError(_FAULTS[end])
-    return int(end)
-
-
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-def _repeat_pixels(
-    target: cython.uint[::1],
-    total: cython.Py_ssize_t,
-    done: cython.Py_ssize_t,
-    dist: cython.Py_ssize_t,
-    count: cython.Py_ssize_t,
-) -> cython.void:
-    """Copy `count` pixels to index `done` from `dist` before it; dist <= done and done + count <= total are checked."""
-    i: cython.Py_ssize_t
-    value: cython.uint
-    if cython.compiled:
-        if dist >= 4 and done + count + 3 <= total:
-            # Four at a time. Up to three too many are written: what follows overwrites them, and there is room.
-            if count > 64 and dist >= count:
-                memcpy(cython.address(target[done]), cython.address(target[done - dist]), 4 * count)
-                return
-            i = done
-            while i < done + count:
-                memcpy(cython.address(target[i]), cython.address(target[i - dist]), 16)
-                i += 4
-        elif dist == 1:
-            value = target[done - 1]
-            for i in range(done, done + count):
-                target[i] = value
-        else:
-            for i in range(done, done + count):
-                target[i] = target[i - dist]
-    else:
-        for i in range(done, done + count):
-            target[i] = target[i - dist]
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def _pixel_pass(
-    source: cython.const[cython.uchar][::1],
-    pos: cython.Py_ssize_t,
-    size: cython.Py_ssize_t,
-    target: cython.uint[::1],
-    total: cython.Py_ssize_t,
-    high_color: cython.bint,
-) -> cython.Py_ssize_t:
-    """One pass over RGB16 or RGB24/RGB32 units. Returns the position after it, or a key of _FAULTS."""
-    done: cython.Py_ssize_t = 0
-    control: cython.uint
-    count: cython.Py_ssize_t
-    dist: cython.Py_ssize_t
-    i: cython.Py_ssize_t
-    byte: cython.uint
-    word: cython.uint = 0
-    bias: cython.Py_ssize_t = 1
-    width: cython.Py_ssize_t = 3
-    if high_color:
-        bias = 2
-        width = 2
-    while done < total:
-        if pos >= size:
-            return -1
-        control = source[pos]
-        pos += 1
-        if control < 32:
-            count = control + 1
-            if count > total - done:
-                return -2
-            if count * width > size - pos:
-                return -1
-            if high_color:
-                for i in range(done, done + count):
-                    word = source[pos]
-                    word = (word << 8) | source[pos + 1]
-                    target[i] = (
-                        ((word & 0x7C00) << 9)
-                        | ((word & 0x7000) << 4)
-                        | ((word & 0x03E0) << 6)
-                        | ((word & 0x0380) << 1)
-                        | ((word & 0x001F) << 3)
-                        | ((word & 0x001C) >> 2)
-                    )
-                    pos += 2
-            elif cython.compiled and count * 3 < size - pos:
-                # One more byte than needed is read, and there is one.
-                for i in range(done, done + count):
-                    memcpy(cython.address(word), cython.address(source[pos]), 4)
-                    target[i] = word & 0xFFFFFF
-                    pos += 3
-            else:
-                for i in range(done, done + count):
-                    word = source[pos + 2]
-                    word = (word << 8) | source[pos + 1]
-                    target[i] = (word << 8) | source[pos]
-                    pos += 3
-        else:
-            count = control >> 5
-            if count == 7:
-                while True:
-                    if pos >= size:
-                        return -1
-                    byte = source[pos]
-                    pos += 1
-                    count += byte
-                    if byte != 255:
-                        break
-            if pos >= size:
-                return -1
-            byte = source[pos]
-            pos += 1
-            dist = ((control & 31) << 8) + byte
-            if dist == 8191:
-                if size - pos < 2:
-                    return -1
-                byte = source[pos]
-                dist += (byte << 8) + source[pos + 1]
-                pos += 2
-            dist += 1
-            count += bias - 1
-            if count > total - done:
-                return -2
-            if dist > done:
-                return -3
-            _repeat_pixels(target, total, done, dist, count)
-        done += count
-    return pos
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def _byte_pass(
-    source: cython.const[cython.uchar][::1],
-    pos: cython.Py_ssize_t,
-    size: cython.Py_ssize_t,
-    target: cython.uchar[::1],
-    total: cython.Py_ssize_t,
-    step: cython.Py_ssize_t,
-    shift: cython.Py_ssize_t,
-) -> cython.Py_ssize_t:
-    """One pass over units of a byte: unit i goes to target[i * step + shift]. Returns as `_pixel_pass` does."""
-    done: cython.Py_ssize_t = 0
-    control: cython.uint
-    count: cython.Py_ssize_t
-    dist: cython.Py_ssize_t
-    i: cython.Py_ssize_t
-    byte: cython.uint
-    while done < total:
-        if pos >= size:
-            return -1
-        control = source[pos]
-        pos += 1
-        if control < 32:
-            count = control + 1
-            if count > total - done:
-                return -2
-            if count > size - pos:
-                return -1
-            for i in range(count):
-                target[(done + i) * step + shift] = source[pos + i]
-            pos += count
-        else:
-            count = control >> 5
-            if count == 7:
-                while True:
-                    if pos >= size:
-                        return -1
-                    byte = source[pos]
-                    pos += 1
-                    count += byte
-                    if byte != 255:
-                        break
-            if pos >= size:
-                return -1
-            byte = source[pos]
-            pos += 1
-            dist = ((control & 31) << 8) + byte
-            if dist == 8191:
-                if size - pos < 2:
-                    return -1
-                byte = source[pos]
-                dist += (byte << 8) + source[pos + 1]
-                pos += 2
-            dist += 1
-            count += 2
-            if count > total - done:
-                return -2
-            if dist > done:
-                return -3
-            if cython.compiled and step == 1 and count >= 16 and (dist == 1 or dist >= count):
-                if dist == 1:
-                    memset(cython.address(target[done]), target[done - 1], count)
-                else:
-                    memcpy(cython.address(target[done]), cython.address(target[done - dist]), count)
-            else:
-                for i in range(done, done + count):
-                    target[i * step + shift] = target[(i - dist) * step + shift]
-        done += count
-    return pos
