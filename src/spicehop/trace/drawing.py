@@ -27,7 +27,7 @@ STYLE = """
 .sh .legend{font-size:11.5px;fill:#26364a}
 .sh .window{fill:#e0edff;fill-opacity:.55;stroke:#7aa7e6;stroke-width:1}
 .sh .source{fill:#2f6fd0}.sh .target{fill:#0f8f6b}.sh .stopped{fill:#d4453a}
-.sh .link{fill:#8c6bd6}.sh .connect{fill:#b39ae6}.sh .copy{fill:#6c9be6}.sh .last-copy{fill:#3f74c9}
+.sh .link{fill:#8c6bd6}.sh .connect{fill:#b39ae6}.sh .copy{fill:#5a87d6}.sh .last-copy{fill:#2b5cae}
 .sh .hand-over{fill:#7d8b9c}.sh .flush{fill:#e0a100}.sh .data{fill:#dd7a1f}.sh .swap{fill:#12936f}
 .sh .first-picture{fill:#c25694}.sh .conductor{fill:#66788c}
 .sh .mark{stroke:#ffffff;stroke-width:1.2}
@@ -95,7 +95,7 @@ def ticks(low: float, high: float, most: int) -> list[float]:
 
 
 def spread(wanted: Sequence[float], widths: Sequence[float], low: float, high: float) -> list[float]:
-    """Centres for labels of `widths` as near as can be to the sorted `wanted`, without overlap, between `low` and `high`.
+    """Centres for labels of `widths`, near the sorted `wanted`, without overlap, between `low` and `high`.
 
     When they do not fit, they overlap evenly instead of leaving the range.
     """
@@ -115,14 +115,12 @@ def spread(wanted: Sequence[float], widths: Sequence[float], low: float, high: f
 
 
 def width_of(content: str, size: float) -> float:
-    """About how wide `content` is at a font size, for a proportional font."""
-    return (
-        sum(
-            0.36 if c in "ijl.,:;|!'()[] ftI" else 0.86 if c in "mwMW@%" else 0.66 if c.isupper() else 0.56
-            for c in content
-        )
-        * size
-    )
+    """About how wide `content` is at a font size, for the wider of the usual proportional fonts."""
+    return size * sum(0.42 if c in _NARROW else 0.72 if c.isupper() or c in _WIDE else 0.62 for c in content)
+
+
+_NARROW = frozenset("ijl.,:;|!'()[] ftI")
+_WIDE = frozenset("mw@%")
 
 
 def _n(value: float) -> str:

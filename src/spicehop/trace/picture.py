@@ -1,7 +1,8 @@
 """The timeline as a picture: one SVG, or a self-contained HTML page with it.
 
 Each migration has two panels, since a live copy of a second and a switch-over of thirty milliseconds do not fit one
-scale: the whole of it, in milliseconds after the announcement, and the switch-over, in milliseconds after the VM's stop.
+scale: the whole of it, in milliseconds after its announcement, and the switch-over, in milliseconds after the VM's
+stop.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from spicehop.trace.analysis import Migration, Phase, field_of, migrations, status_of
+from spicehop.trace.analysis import Migration, Phase, migrations
 from spicehop.trace.drawing import STYLE, box, diamond, line, path, spread, text, ticks, width_of
 from spicehop.trace.events import meaning
 from spicehop.trace.record import Record
@@ -18,8 +19,11 @@ from spicehop.trace.text import detail_text
 WIDTH = 1180.0
 LEFT = 150.0
 RIGHT = 26.0
-LANE = 30.0
-BAR = 16.0
+LANE = 34.0
+BAR = 15.0
+BAR_TOP = 5.0
+MARK = 4.2
+MARK_Y = 27.0
 
 LEGEND = (
     ("source", "VM runs at the source"), ("stopped", "VM stands still"), ("target", "VM runs at the target"),
@@ -29,7 +33,7 @@ LEGEND = (
 )  # fmt: skip
 
 _CALLS: tuple[tuple[str, str, str, str], ...] = (
-    ("migration.begin", "", "", "announced"),
+    ("migration.begin", "", "", "client told"),
     ("migration.target-linked", "", "", "linked"),
     ("migration.connected", "", "", "connected"),
     ("migration.connect-error", "", "", "target not reached"),
@@ -57,6 +61,7 @@ class _Lane:
     bars: list[tuple[float, float, str, str, str]] = field(default_factory=list)  # start, end, kind, label, tooltip
     marks: list[Record] = field(default_factory=list)
     minor: bool = False
+    note: str = ""
 
 
 def svg(records: Iterable[Record], *, title: str = "Migration timeline") -> str:
@@ -105,10 +110,10 @@ def key_figures(migration: Migration) -> list[tuple[str, str]]:
 
 
 def duration_text(seconds: float) -> str:
-    """`7.3 ms`, `951 ms` or `12.4 s`."""
+    """`7.3 ms`, `951 ms` or `10.0 s`."""
     if seconds < 0.1:
         return f"{seconds * 1000:.1f} ms"
-    return f"{seconds * 1000:.0f} ms" if seconds < 10 else f"{seconds:.1f} s"
+    return f"{seconds * 1000:.0f} ms" if seconds < 2 else f"{seconds:.1f} s"
 
 
 def _migration(migration: Migration, top: float, *, numbered: bool, heading: bool = True) -> tuple[list[str], float]:
@@ -127,7 +132,7 @@ def _migration(migration: Migration, top: float, *, numbered: bool, heading: boo
     window = _switch_over(migration)
     whole = (begin - 0.02 * (finish - begin or 0.01), finish + 0.03 * (finish - begin or 0.01))
     name = "The whole migration, in ms after its announcement"
-    panel, y = _Panel(migration, whole, begin, name, window, per_channel=False).draw(y)
+    panel, y = _Panel(migration, whole, begin, name, window, per_channel=window is None).draw(y)
     parts += panel
     if window is not None:
         zero = migration.first("qmp.STOP", party="source")
@@ -148,8 +153,9 @@ def _first_switch(migration: Migration, default: float) -> float:
 
 def _switch_over(migration: Migration) -> tuple[float, float] | None:
     """The stretch worth a closer look, with some air around it; None when there was no switch-over."""
-    names = ("stopped", "last-copy", "hand-over", "flush", "data", "swap", "moved", "first-picture")
+    names = ("stopped", "last-copy", "flush", "data", "swap", "moved", "first-picture")
     inside = [phase for phase in migration.phases if phase.name in names]
+    inside = inside or [phase for phase in migration.phases if phase.name == "hand-over"]
     if not inside:
         return None
     low, high = min(phase.start for phase in inside), max(phase.end for phase in inside)
@@ -232,17 +238,18 @@ class _Panel:
 
     def _calls(self, top: float) -> tuple[Callable[[float], list[str]], float]:
         """Labels above the lanes with leader lines, in as many rows as they need."""
-        found: list[tuple[float, str]] = []
+        found: list[tuple[float, str, str]] = []
         for event, party, status, label in _CALLS:
             record = self._migration.first(event, party=party, status=status)
             if record is not None and self._low <= record.time <= self._high:
-                found.append((record.time, label))
+                found.append((record.time, label, self._since(record.time)))
         found.sort()
         found = [call for call in found if not (self._window and self._window[0] < call[0] < self._window[1])]
         if self._window:
-            found.append(((self._window[0] + self._window[1]) / 2, "switch-over"))
+            first, last = ((edge - self._origin) * 1000 for edge in self._window)
+            found.append(((self._window[0] + self._window[1]) / 2, "switch-over", f"{first:+.0f} to {last:+.0f} ms"))
             found.sort()
-        widths = [max(width_of(label, 11.5), 44.0) + 12 for _, label in found]
+        widths = [max(width_of(label, 11.5), width_of(when, 10.5)) + 12 for _, label, when in found]
         available = WIDTH - RIGHT + 16 - (LEFT - 40)
         rows = 1 if sum(widths) <= available else 2
         centres = [0.0] * len(found)
@@ -257,10 +264,10 @@ class _Panel:
 
         def draw(lanes_bottom: float) -> list[str]:
             parts: list[str] = []
-            for index, (time, label) in enumerate(found):
+            for index, (time, label, when) in enumerate(found):
                 x, y = self._x(time), top + 30.0 * (index % rows)
                 parts.append(text(centres[index], y + 10, label, "call", "middle"))
-                parts.append(text(centres[index], y + 22, self._since(time), "call-time", "middle"))
+                parts.append(text(centres[index], y + 22, when, "call-time", "middle"))
                 parts.append(
                     path(((centres[index], y + 26), (centres[index], lanes_top - 14), (x, lanes_top - 2)), "lead")
                 )
@@ -272,18 +279,21 @@ class _Panel:
     def _draw_lane(self, lane: _Lane, y: float) -> list[str]:
         indent = 38 if lane.minor else 24
         parts = [text(indent, y + LANE / 2 + 4, lane.label, "lane-sub" if lane.minor else "lane")]
-        middle = y + LANE / 2
-        last = 0.0
+        bar_top = y + (BAR_TOP if lane.marks else (LANE - BAR) / 2)
+        mark_y = y + (MARK_Y if lane.bars else LANE / 2)
+        edge = 0.0
         for start, end, kind, label, tip in lane.bars:
             left, right = self._x(max(start, self._low)), self._x(min(end, self._high))
             width = max(1.5, right - left)
-            parts.append(box(left, middle - BAR / 2, width, BAR, kind, title=tip, radius=min(3.0, width / 2)))
+            parts.append(box(left, bar_top, width, BAR, kind, title=tip, radius=min(3.0, width / 2)))
             if width > width_of(label, 11) + 8:
-                parts.append(text(left + width / 2, middle + 4, label, "in-bar", "middle"))
-            last = max(last, left + width)
+                parts.append(text(left + width / 2, bar_top + BAR / 2 + 4, label, "in-bar", "middle"))
+            edge = max(edge, left + width)
+        if lane.note and edge + width_of(lane.note, 11) + 8 < WIDTH - RIGHT:
+            parts.append(text(edge + 8, bar_top + BAR / 2 + 4, lane.note, "by-bar"))
         for record in lane.marks:
             kind = record.party if record.party in ("client", "source", "target", "conductor", "guest") else "other"
-            parts.append(diamond(self._x(record.time), middle, 5.5, f"mark-{kind}", self._tip(record)))
+            parts.append(diamond(self._x(record.time), mark_y, MARK, f"mark-{kind}", self._tip(record)))
         return parts
 
     def _tip(self, record: Record) -> str:
@@ -316,15 +326,28 @@ def _lanes(migration: Migration, span: tuple[float, float], *, per_channel: bool
     if whole.bars or whole.marks:
         lanes.append(whole)
     for session, channel in _channel_lanes(migration):
-        mine = [
-            p
-            for p in migration.phases
-            if (p.session, p.channel) == (session, channel) and p.name in ("flush", "data", "swap")
-        ]
-        marks = [r for r in clients if (r.session, r.channel) == (session, channel) and r.event != "picture.first"]
-        if mine or marks:
-            lanes.append(_Lane(_channel_label(migration, session, channel), [_bar(p) for p in mine], marks, minor=True))
+        lane = _channel_lane(migration, session, channel, high)
+        lane.marks = [r for r in clients if (r.session, r.channel) == (session, channel) and r.event != "picture.first"]
+        if lane.bars or lane.marks:
+            lanes.append(lane)
     return lanes
+
+
+def _channel_lane(migration: Migration, session: int, channel: str, high: float) -> _Lane:
+    mine = [phase for phase in migration.phases if (phase.session, phase.channel) == (session, channel)]
+    lane = _Lane(_channel_label(migration, session, channel), minor=True)
+    lane.bars = [_bar(phase) for phase in mine if phase.name in ("flush", "data", "swap")]
+    moved = next((phase for phase in mine if phase.name == "moved"), None)
+    if moved is not None:
+        lane.note = f"moved in {duration_text(moved.duration)}"
+    here = [r for r in migration.records if (r.session, r.channel) == (session, channel)]
+    told = next((r.time for r in here if r.event == "channel.migrate"), None)
+    if told is not None and moved is None:
+        start = max([told, *(end for _, end, *_ in lane.bars)])
+        end = next((r.time for r in here if r.event in ("channel.lost", "channel.closed") and r.time >= told), high)
+        label = f"never moved, {duration_text(end - start)}"
+        lane.bars.append((start, end, "stopped", label, f"{channel} {label}"))
+    return lane
 
 
 def _channel_lanes(migration: Migration) -> Sequence[tuple[int, str]]:
@@ -364,6 +387,3 @@ def _vm_lane(migration: Migration, span: tuple[float, float]) -> _Lane:
     where = "source" if home else "target"
     lane.bars.append((stop.end, high, where, f"runs at the {where}", f"the VM runs at the {where}"))
     return lane
-
-
-__all__ = ["duration_text", "field_of", "key_figures", "migration_svg", "status_of", "svg"]

@@ -17,8 +17,8 @@ JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON
 HIDDEN = "[redacted]"
 
 SECRET_NAMES = frozenset(
-    ("password", "passwd", "passphrase", "pin", "secret", "ticket", "credential", "credentials", "privatekey")
-    + ("authorization", "cookie", "scancode", "scancodes", "keycode", "keycodes")
+    {"password", "passwd", "passphrase", "pin", "secret", "ticket", "credential", "credentials", "privatekey"}
+    | {"authorization", "cookie", "scancode", "scancodes", "keycode", "keycodes"}
 )
 """Fields whose value is hidden, whatever it is."""
 
@@ -26,10 +26,10 @@ SECRET_ENDINGS = ("password", "passwd", "passphrase", "secret", "ticket", "priva
 """Longer names that end so are hidden as well: `new_password`, `spice-ticket`."""
 
 CONTENT_NAMES = frozenset(
-    ("key", "keys", "character", "characters", "text", "typed", "clipboard", "selection")
-    + ("data", "content", "contents", "body", "payload")
+    {"key", "keys", "character", "characters", "text", "typed", "clipboard", "selection"}
+    | {"data", "content", "contents", "body", "payload"}
 )
-"""Fields that carry what a user typed, copied or streamed. A mapping under such a name is walked: QMP's `data` is one."""
+"""Fields that carry what a user typed, copied or streamed. A mapping under such a name is walked, as QMP's `data`."""
 
 _URL_USER = re.compile(r"([a-z][a-z0-9+.-]*://)[^/@\s]+@", re.IGNORECASE)
 
