@@ -39,7 +39,7 @@ _PORT_TAKEN = ("address already in use", "failed to initialize spice server", "b
 
 @dataclass(frozen=True, slots=True)
 class QemuOptions:
-    """One machine. Source and target of a migration differ in `name`, `incoming` and the SPICE server's options only."""
+    """One machine. The two of a migration differ in `name`, `incoming` and the options of the SPICE server only."""
 
     name: str = "vm"
     """Names the log files in the run's directory."""
@@ -55,12 +55,12 @@ class QemuOptions:
     spice_options: Mapping[str, str] = field(default_factory=dict)
     """More of `-spice`, for example `{"image-compression": "off", "jpeg-wan-compression": "always"}`."""
     guest_options: Mapping[str, int] = field(default_factory=dict)
-    """Parameters of the guest: `fps`, `tile` (pixels, 0 for none), `clip` (bytes), `chunk` (bytes, 0 for one a message)."""
+    """Of the guest: `fps`, `tile` (pixels, 0: none), `clip` (bytes), `chunk` (bytes an agent chunk, 0: no limit)."""
     audio: bool = False
     usbredir: bool = False
     tablet: bool = False
     incoming: str | None = None
-    """Waits for a migration instead of booting: `defer`, or the address to listen at; see `QemuProcess.migration_uri`."""
+    """Waits for a migration instead of booting: `defer`, or an address as in `QemuProcess.migration_uri`."""
     monitors: int = 3
     """How many QMP sockets, so that several programs can be connected at a time."""
     arguments: tuple[str, ...] = ()
@@ -76,7 +76,9 @@ def free_port() -> int:
         return port
 
 
-def qemu_command(image: GuestImage, options: QemuOptions, *, spice_port: int, sockets: Path, directory: Path) -> list[str]:
+def qemu_command(
+    image: GuestImage, options: QemuOptions, *, spice_port: int, sockets: Path, directory: Path
+) -> list[str]:
     """The command line. `sockets` is a folder with a short name, for the QMP sockets; logs go to `directory`."""
     spice = {"port": str(spice_port), "addr": HOST, "seamless-migration": "on" if options.seamless else "off"}
     secret: list[str] = []
@@ -104,7 +106,8 @@ def qemu_command(image: GuestImage, options: QemuOptions, *, spice_port: int, so
     if options.audio:
         command += ["-audiodev", "spice,id=audio", "-device", "intel-hda", "-device", "hda-duplex,audiodev=audio"]
     if options.usbredir:
-        command += ["-device", "qemu-xhci", "-chardev", "spicevmc,id=usb,name=usbredir", "-device", "usb-redir,chardev=usb"]
+        command += ["-device", "qemu-xhci", "-chardev", "spicevmc,id=usb,name=usbredir"]
+        command += ["-device", "usb-redir,chardev=usb"]
     for number in range(options.monitors):
         command += ["-qmp", f"unix:{sockets / f'qmp{number}'},server=on,wait=off"]
     if options.incoming is not None:
@@ -165,7 +168,7 @@ class QemuProcess:
         return _text_of(self.log_path)
 
     async def start(self) -> None:
-        """Starts QEMU and waits until its monitors and its SPICE server listen. Raises OperationError with its words."""
+        """Starts QEMU and waits until its monitors and its SPICE server listen; OperationError gives QEMU's words."""
         if self._process is not None:
             raise StateError(f"QEMU {self.options.name} was started already")
         if shutil.which(PROGRAM) is None:
@@ -199,7 +202,7 @@ class QemuProcess:
         deadline = time.monotonic() + timeout
         while not condition():
             if self.returncode is not None:
-                raise OperationError(f"QEMU {self.options.name} ended with {self.returncode} before the guest did {what}")
+                raise OperationError(f"QEMU {self.options.name} ended ({self.returncode}) before the guest did {what}")
             if time.monotonic() > deadline:
                 raise OperationError(f"the guest of QEMU {self.options.name} did not {what} in {timeout:g} s")
             await asyncio.sleep(_POLL_SECONDS)
@@ -235,6 +238,7 @@ class QemuProcess:
             directory=self._directory,
         )
         (self._directory / f"{self.options.name}.command").write_text(" ".join(command) + "\n")
+        self.serial_path.unlink(missing_ok=True)
         self.started_at = time.monotonic()
         with self.log_path.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
