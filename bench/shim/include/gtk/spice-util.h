@@ -1,0 +1,1 @@
+#define SPICE_DEBUG(...) do { } while (0)

@@ -1,0 +1,1 @@
+/* Packing is an attribute of each type where the compiler is gcc. */
