@@ -70,10 +70,9 @@ def _section(migration: Migration, *, several: bool) -> str:
         f"<div><dt>{escape(what)}</dt><dd>{escape(figure)}</dd></div>" for what, figure in key_figures(migration)
     )
     sentences = "".join(f"<li>{escape(sentence)}</li>" for sentence in explain(migration.records))
-    return (
-        f"<section>{heading}<dl>{figures}</dl><ul>{sentences}</ul>"
-        f'<div class="chart">{migration_svg(migration)}</div>{_phases(migration)}{_records(migration.records)}</section>'
-    )
+    chart = f'<div class="chart">{migration_svg(migration)}</div>'
+    tables = _phases(migration) + _records(migration.records)
+    return f"<section>{heading}<dl>{figures}</dl><ul>{sentences}</ul>{chart}{tables}</section>"
 
 
 def _phases(migration: Migration) -> str:
