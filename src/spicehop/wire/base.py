@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
-from spicehop.errors import ProtocolError
-from spicehop.wire.layout import U8, U16, U32, U64, Array, Data, Message, Reader, Rest, SizedBytes, Structure
+from spicehop.errors import ProtocolError, StateError
+from spicehop.wire.layout import (
+    U8,
+    U16,
+    U32,
+    U64,
+    Array,
+    Data,
+    Field,
+    Message,
+    Reader,
+    Rest,
+    SizedBytes,
+    Structure,
+    Writer,
+)
 from spicehop.wire.registry import ANY_CHANNEL, from_client, from_server
 
 
@@ -94,30 +109,9 @@ class SubMessage(Structure):
     data: Annotated[Data, SizedBytes("I")]
 
 
-@from_server(ANY_CHANNEL, 8)
-@dataclass(frozen=True, slots=True)
-class MessageList(Message):
-    """Several messages in one, LIST in the protocol (dossier A.7)."""
-
-    messages: tuple[SubMessage, ...]
-
-    NAME = "LIST"
-
-    @classmethod
-    def read(cls, reader: Reader) -> MessageList:
-        return cls(read_sub_messages(reader))
-
-    @classmethod
-    def minimum_size(cls) -> int:
-        return 2
-
-    def encode(self) -> bytes:
-        return encode_sub_messages(self.messages, at=0)
-
-
-_COUNT = struct.Struct("<H")
 MAX_SUB_MESSAGES = 64
 """More in one list is refused; the reference sends two."""
+_COUNT = struct.Struct("<H")
 
 
 def read_sub_messages(reader: Reader) -> tuple[SubMessage, ...]:
@@ -132,6 +126,8 @@ def read_sub_messages(reader: Reader) -> tuple[SubMessage, ...]:
 
 def encode_sub_messages(messages: tuple[SubMessage, ...], *, at: int) -> bytes:
     """The list as bytes that stand `at` bytes behind the start of the body."""
+    if len(messages) > MAX_SUB_MESSAGES:
+        raise StateError(f"a list of {len(messages)} sub-messages is longer than {MAX_SUB_MESSAGES}")
     offset = at + 2 + 4 * len(messages)
     offsets = []
     content = bytearray()
@@ -139,6 +135,31 @@ def encode_sub_messages(messages: tuple[SubMessage, ...], *, at: int) -> bytes:
         offsets.append(offset + len(content))
         content += message.encode()
     return struct.pack(f"<H{len(messages)}I", len(messages), *offsets) + bytes(content)
+
+
+class SubMessageList(Field):
+    """The offsets of sub-messages and the sub-messages (dossier A.7)."""
+
+    minimum = 2
+
+    def decode(self, reader: Reader, seen: Mapping[str, Any]) -> tuple[SubMessage, ...]:
+        return read_sub_messages(reader)
+
+    def encode(self, writer: Writer, value: tuple[SubMessage, ...], owner: Any) -> None:
+        writer.buffer += encode_sub_messages(value, at=len(writer.buffer))
+
+    def describe(self, name: str) -> str:
+        return "u16 n, u32 offset[n], each → {u16 number, u32 size, u8[size]} " + name
+
+
+@from_server(ANY_CHANNEL, 8)
+@dataclass(frozen=True, slots=True)
+class MessageList(Message):
+    """Several messages in one, LIST in the protocol (dossier A.7)."""
+
+    messages: Annotated[tuple[SubMessage, ...], SubMessageList()]
+
+    NAME = "LIST"
 
 
 @from_client(ANY_CHANNEL, 1)

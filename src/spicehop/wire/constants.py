@@ -189,3 +189,31 @@ class VmcCompression(IntEnum):
 
     NONE = 0
     LZ4 = 1
+
+
+class AudioMode(IntEnum):
+    """How sound is coded; RAW is signed 16 bit little endian stereo."""
+
+    RAW = 1
+    CELT_0_5_1 = 2
+    OPUS = 3
+
+
+class AudioFormat(IntEnum):
+    """Samples of sound."""
+
+    S16 = 1
+
+
+class SmartcardType(IntEnum):
+    """What a smartcard message says."""
+
+    INIT = 1
+    ERROR = 2
+    READER_ADD = 3
+    READER_REMOVE = 4
+    ATR = 5
+    CARD_REMOVE = 6
+    APDU = 7
+    FLUSH = 8
+    FLUSH_COMPLETE = 9

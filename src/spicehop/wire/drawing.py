@@ -27,6 +27,8 @@ from spicehop.wire.layout import (
     Structure,
     When,
     Writer,
+    equals,
+    has,
 )
 from spicehop.wire.registry import from_server
 
@@ -56,9 +58,9 @@ class Brush(Structure):
     """Nothing, a `color` (xRGB) or a `pattern`, by `kind` (`BrushKind`)."""
 
     kind: U8 = BrushKind.NONE
-    color: Annotated[int, When(lambda seen: seen["kind"] == BrushKind.SOLID, Integer("I"), 0)] = 0
+    color: Annotated[int, When(equals("kind", BrushKind.SOLID), Integer("I"), 0)] = 0
     pattern: Annotated[
-        Pattern | None, When(lambda seen: seen["kind"] == BrushKind.PATTERN, Nested(Pattern))
+        Pattern | None, When(equals("kind", BrushKind.PATTERN), Nested(Pattern))
     ] = None
 
 
@@ -78,7 +80,7 @@ class LineAttr(Structure):
     flags: U8 = 0
     style: Annotated[
         tuple[int, ...],
-        When(lambda seen: bool(seen["flags"] & LineFlag.STYLED), PointedArray("i", count="B"), ()),
+        When(has("flags", LineFlag.STYLED), PointedArray("i", count="B"), ()),
     ] = ()
 
 
@@ -118,7 +120,7 @@ class Glyph:
 class Glyphs(Field):
     """The glyphs of a string, whose depth the string's flags tell."""
 
-    minimum = 0
+    uses_earlier = True
 
     def decode(self, reader: Reader, seen: Mapping[str, Any]) -> tuple[Glyph, ...]:
         count, flags = seen["length"], seen["flags"]
@@ -143,8 +145,8 @@ class Glyphs(Field):
             glyph.box.write(writer)
             writer.buffer += glyph.data
 
-    def describe(self) -> str:
-        return "length × {Point render_pos, Point origin, u16 width, u16 height, u8[]}"
+    def describe(self, name: str) -> str:
+        return f"length × {{GlyphBox box, u8[ceil(depth * width / 8) * height]}} {name}"
 
 
 def glyph_depth(flags: int) -> int | None:
@@ -326,15 +328,15 @@ class DrawComposite(Message):
     flags: U32
     source: Annotated[Image | None, Pointer(lambda: Image)]
     mask: Annotated[
-        Image | None, When(lambda seen: bool(seen["flags"] & CompositeFlag.HAS_MASK), Pointer(lambda: Image))
+        Image | None, When(has("flags", CompositeFlag.HAS_MASK), Pointer(lambda: Image))
     ]
     source_transform: Annotated[
         Transform | None,
-        When(lambda seen: bool(seen["flags"] & CompositeFlag.HAS_SRC_TRANSFORM), Nested(Transform)),
+        When(has("flags", CompositeFlag.HAS_SRC_TRANSFORM), Nested(Transform)),
     ]
     mask_transform: Annotated[
         Transform | None,
-        When(lambda seen: bool(seen["flags"] & CompositeFlag.HAS_MASK_TRANSFORM), Nested(Transform)),
+        When(has("flags", CompositeFlag.HAS_MASK_TRANSFORM), Nested(Transform)),
     ]
     source_origin: Point16
     mask_origin: Point16

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from spicehop.wire.display_constants import ClipKind
-from spicehop.wire.layout import I16, I32, U8, U32, Array, Structure, When
+from spicehop.wire.layout import I16, I32, U8, U32, Array, Structure, When, equals
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +50,7 @@ class Clip(Structure):
     """What a drawing is limited to: nothing, or `rects` (`ClipKind`)."""
 
     kind: U8 = ClipKind.NONE
-    rects: Annotated[
-        tuple[Rect, ...], When(lambda seen: seen["kind"] == ClipKind.RECTS, Array(Rect, count="I"), ())
-    ] = ()
+    rects: Annotated[tuple[Rect, ...], When(equals("kind", ClipKind.RECTS), Array(Rect, count="I"), ())] = ()
 
 
 @dataclass(frozen=True, slots=True)

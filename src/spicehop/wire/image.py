@@ -20,6 +20,8 @@ from spicehop.wire.layout import (
     Structure,
     Switch,
     When,
+    has,
+    lacks,
 )
 
 
@@ -57,13 +59,13 @@ class Bitmap(Structure):
     stride: U32
     palette_id: Annotated[
         int | None,
-        When(lambda seen: bool(seen["flags"] & BitmapFlag.PALETTE_FROM_CACHE), Integer("Q")),
+        When(has("flags", BitmapFlag.PALETTE_FROM_CACHE), Integer("Q")),
     ]
     palette: Annotated[
         Palette | None,
-        When(lambda seen: not seen["flags"] & BitmapFlag.PALETTE_FROM_CACHE, Pointer(lambda: Palette)),
+        When(lacks("flags", BitmapFlag.PALETTE_FROM_CACHE), Pointer(lambda: Palette)),
     ]
-    data: Annotated[Data, ComputedBytes(lambda seen: int(seen["stride"] * seen["height"]), "stride * height")]
+    data: Annotated[Data, ComputedBytes("stride", "height")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +82,11 @@ class LzPalette(Structure):
     flags: U8
     palette_id: Annotated[
         int | None,
-        When(lambda seen: bool(seen["flags"] & BitmapFlag.PALETTE_FROM_CACHE), Integer("Q")),
+        When(has("flags", BitmapFlag.PALETTE_FROM_CACHE), Integer("Q")),
     ]
     palette: Annotated[
         Palette | None,
-        When(
-            lambda seen: not seen["flags"] & BitmapFlag.PALETTE_FROM_CACHE,
-            Pointer(lambda: Palette, required=True),
-        ),
+        When(lacks("flags", BitmapFlag.PALETTE_FROM_CACHE), Pointer(lambda: Palette, required=True)),
     ]
     data: Annotated[Data, SizedBytes("I", before="palette_id")]
 
@@ -154,6 +153,4 @@ class Image(Structure):
     """An image: what it is, and its bytes in the form that `descriptor.type` says."""
 
     descriptor: ImageDescriptor
-    payload: Annotated[
-        Payload, Switch(lambda seen: int(seen["descriptor"].type), PAYLOADS, UnknownPayload, "descriptor.type")
-    ]
+    payload: Annotated[Payload, Switch("descriptor.type", PAYLOADS, UnknownPayload)]

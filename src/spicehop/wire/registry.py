@@ -12,13 +12,14 @@ from typing import Annotated, TypeVar
 
 from spicehop.errors import StateError
 from spicehop.wire.constants import Direction
-from spicehop.wire.layout import Data, Message, Reader, RestBytes
+from spicehop.wire.layout import Data, Message, RestBytes
 
 ANY_CHANNEL = 0
 """Messages registered for this channel exist on every channel."""
 
 _M = TypeVar("_M", bound=type[Message])
 _classes: dict[tuple[int, int, int], type[Message]] = {}
+_decoders: dict[tuple[int, int, int], Callable[[Data], Message]] = {}
 _numbers: dict[tuple[type[Message], int, int], int] = {}
 
 
@@ -63,15 +64,30 @@ def _protocol_name(class_name: str) -> str:
     return "".join(parts).upper()
 
 
+def find(channel: int, direction: int, number: int) -> type[Message] | None:
+    """The class of a message number, or None when it is not registered."""
+    _load()
+    return _classes.get((channel, direction, number)) or _classes.get((ANY_CHANNEL, direction, number))
+
+
+def _load() -> None:
+    """Import every module that registers messages, so that no caller has to."""
+    import spicehop.wire.catalogue  # noqa: F401
+
+
 def decode(channel: int, direction: int, number: int, body: Data) -> Message:
     """The message with this number; `Unknown` when the number is not registered.
 
     Raises `ProtocolError` when the body does not fit the message's layout.
     """
-    cls = _classes.get((channel, direction, number)) or _classes.get((ANY_CHANNEL, direction, number))
-    if cls is None:
-        return Unknown(body, number)
-    return cls.read(Reader(body))
+    key = (channel, direction, number)
+    decoder = _decoders.get(key)
+    if decoder is None:
+        cls = find(channel, direction, number)
+        if cls is None:
+            return Unknown(body, number)
+        decoder = _decoders[key] = cls.layout().reader.decode
+    return decoder(body)
 
 
 def number_of(message: Message, channel: int, direction: int) -> int:
@@ -88,11 +104,12 @@ def number_of(message: Message, channel: int, direction: int) -> int:
 
 def name_of(channel: int, direction: int, number: int) -> str:
     """The protocol's name of a message number, for example `MIGRATE_DATA`; the number itself when unknown."""
-    cls = _classes.get((channel, direction, number)) or _classes.get((ANY_CHANNEL, direction, number))
+    cls = find(channel, direction, number)
     return cls.NAME if cls is not None else str(number)
 
 
 def registered() -> Iterator[tuple[int, Direction, int, type[Message]]]:
     """Every registered message as (channel, direction, number, class); channel 0 stands for all."""
+    _load()
     for (channel, direction, number), cls in sorted(_classes.items(), key=lambda item: item[0]):
         yield channel, Direction(direction), number, cls

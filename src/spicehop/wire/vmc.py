@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from spicehop.wire.constants import ChannelType
-from spicehop.wire.layout import U8, Data, Integer, Message, PointedBytes, Rest, When
+from spicehop.wire.constants import ChannelType, VmcCompression
+from spicehop.wire.layout import U8, Data, Integer, Message, PointedBytes, Rest, When, differs
 from spicehop.wire.registry import from_client, from_server
 
 USBREDIR, PORT, WEBDAV = ChannelType.USBREDIR, ChannelType.PORT, ChannelType.WEBDAV
@@ -38,7 +38,7 @@ class VmcCompressedData(Message):
     """As DATA, compressed; `compression` is `VmcCompression`, `uncompressed_size` is there when it is not NONE."""
 
     compression: U8
-    uncompressed_size: Annotated[int, When(lambda seen: seen["compression"] != 0, Integer("I"), 0)]
+    uncompressed_size: Annotated[int, When(differs("compression", VmcCompression.NONE), Integer("I"), 0)]
     data: Rest
 
     NAME = "COMPRESSED_DATA"
