@@ -1,0 +1,3 @@
+"""Sans-I/O channel machines: events in, bytes and events out; time is an argument."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Byte streams to servers."""
+
+from __future__ import annotations

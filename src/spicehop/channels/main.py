@@ -1,0 +1,56 @@
+"""The main channel of a client: the session's identity, its channels, mouse modes, and the agent's stream."""
+
+from __future__ import annotations
+
+from spicehop.channels.channel import ChannelEvent, ClientChannel, Received
+from spicehop.errors import ProtocolError
+from spicehop.wire import main
+from spicehop.wire.constants import ChannelType, MainCap, MouseMode
+from spicehop.wire.layout import Message
+
+SEAMLESS, SEMI_SEAMLESS, SWITCH_HOST = "seamless", "semi-seamless", "switch-host"
+SCHEMES = (SEAMLESS, SEMI_SEAMLESS, SWITCH_HOST)
+"""The schemes of dossier C1, best first."""
+MAX_CHANNELS = 256
+"""Channels accepted in one CHANNELS_LIST."""
+
+
+class MainChannel(ClientChannel):
+    """Knows the session id and who moves the mouse."""
+
+    def __init__(self, schemes: tuple[str, ...] = SCHEMES) -> None:
+        super().__init__(ChannelType.MAIN, 0)
+        self.schemes = schemes
+        self.session_id = 0
+        self.guest_name = ""
+        self.mouse_mode: int = MouseMode.SERVER
+        self.supported_mouse_modes: int = MouseMode.SERVER
+
+    def channel_capabilities(self) -> frozenset[int]:
+        bits = {MainCap.NAME_AND_UUID, MainCap.AGENT_CONNECTED_TOKENS}
+        if SEMI_SEAMLESS in self.schemes:
+            bits.add(MainCap.SEMI_SEAMLESS_MIGRATE)
+        if SEAMLESS in self.schemes:
+            bits.add(MainCap.SEAMLESS_MIGRATE)
+        return frozenset(bits)
+
+    def handle(self, message: Message, events: list[ChannelEvent], now: float) -> None:
+        match message:
+            case main.Init():
+                self.session_id = message.session_id
+                self._mouse_modes(message.supported_mouse_modes, message.current_mouse_mode)
+            case main.MouseMode():
+                self._mouse_modes(message.supported, message.current)
+            case main.Name():
+                self.guest_name = bytes(message.name).decode("utf-8", "replace")
+            case main.ChannelsList() if len(message.channels) > MAX_CHANNELS:
+                raise ProtocolError(f"a list of {len(message.channels)} channels is longer than {MAX_CHANNELS}")
+            case _:
+                pass
+        events.append(Received(message))
+
+    def _mouse_modes(self, supported: int, current: int) -> None:
+        """Ask for client mode wherever it is offered, as spice-gtk does: the pointer then has a position."""
+        self.supported_mouse_modes, self.mouse_mode = supported, current
+        if supported & MouseMode.CLIENT and current != MouseMode.CLIENT:
+            self.send(main.MouseModeRequest(MouseMode.CLIENT))

@@ -1,0 +1,124 @@
+"""The client's part of a migration, as a table (dossier C1 to C3).
+
+What the table does differently from spice-gtk (dossier C2, C6): a second BEGIN replaces the first, SWITCH_HOST ends a
+pending migration, and a hand-over for which there is no target becomes a switch-host instead of an error.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class ClientState(Enum):
+    """Where a client session stands between its servers."""
+
+    SETTLED = "Settled"
+    LINKING_TARGET = "LinkingTarget"
+    READY_SEAMLESS = "ReadySeamless"
+    READY_SEMI_SEAMLESS = "ReadySemiSeamless"
+    TARGET_LOST = "TargetLost"
+    SWITCHING = "Switching"
+    AWAITING_TARGET_INIT = "AwaitingTargetInit"
+    SWITCHING_HOST = "SwitchingHost"
+    ENDED = "Ended"
+
+
+class ClientInput(Enum):
+    """What happened."""
+
+    BEGIN_RECEIVED = "MIGRATE_BEGIN received"
+    TARGET_LINKED_SEAMLESS = "target linked, seamless"
+    TARGET_LINKED = "target linked, not seamless"
+    TARGET_FAILED = "target failed"
+    CANCEL_RECEIVED = "MIGRATE_CANCEL received"
+    MIGRATE_RECEIVED = "MIGRATE received"
+    ALL_SWAPPED = "all channels swapped"
+    MIGRATE_END_RECEIVED = "MIGRATE_END received"
+    SWITCH_HOST_RECEIVED = "MIGRATE_SWITCH_HOST received"
+    INIT_RECEIVED = "INIT received"
+    SOURCE_LOST = "source lost"
+    DEADLINE_PASSED = "deadline passed"
+
+
+class ClientAction(Enum):
+    """What the client does."""
+
+    LINK_TARGET = "link the target"
+    LINK_OTHER_TARGET = "drop the target, link the new one"
+    POSTPONE_BEGIN = "postpone until this migration is done"
+    REPORT_SEAMLESS = "send MIGRATE_CONNECTED_SEAMLESS"
+    REPORT_CONNECTED = "send MIGRATE_CONNECTED"
+    REPORT_ERROR = "send MIGRATE_CONNECT_ERROR"
+    FORGET_TARGET = "drop the target"
+    BRING_BACK = "bring swapped channels back, drop the target"
+    START_SWITCHING = "hand channels over"
+    KEEP_SWITCHING = "hand over one more"
+    FINISH_SEAMLESS = "close the source"
+    FINISH_PARTLY = "close the source, report lost channels"
+    GO_TO_TARGET = "send MIGRATE_END to the target"
+    RESTART_CHANNELS = "begin all channels at the target"
+    SWITCH_HOST = "connect anew to the given host"
+    FALL_BACK = "connect anew to the target"
+    FINISH_SWITCH_HOST = "attach channels"
+    TRY_AGAIN = "try again"
+    END_SESSION = "end the session"
+    NOTHING = "nothing"
+
+
+At, On, Do = ClientState, ClientInput, ClientAction
+
+CLIENT_TABLE: dict[tuple[ClientState, ClientInput], tuple[ClientAction, ClientState]] = {
+    (At.SETTLED, On.BEGIN_RECEIVED): (Do.LINK_TARGET, At.LINKING_TARGET),
+    (At.SETTLED, On.CANCEL_RECEIVED): (Do.NOTHING, At.SETTLED),
+    (At.SETTLED, On.SWITCH_HOST_RECEIVED): (Do.SWITCH_HOST, At.SWITCHING_HOST),
+    (At.SETTLED, On.SOURCE_LOST): (Do.END_SESSION, At.ENDED),
+    (At.LINKING_TARGET, On.BEGIN_RECEIVED): (Do.LINK_OTHER_TARGET, At.LINKING_TARGET),
+    (At.LINKING_TARGET, On.TARGET_LINKED_SEAMLESS): (Do.REPORT_SEAMLESS, At.READY_SEAMLESS),
+    (At.LINKING_TARGET, On.TARGET_LINKED): (Do.REPORT_CONNECTED, At.READY_SEMI_SEAMLESS),
+    (At.LINKING_TARGET, On.TARGET_FAILED): (Do.REPORT_ERROR, At.TARGET_LOST),
+    (At.LINKING_TARGET, On.DEADLINE_PASSED): (Do.REPORT_ERROR, At.TARGET_LOST),
+    (At.LINKING_TARGET, On.CANCEL_RECEIVED): (Do.FORGET_TARGET, At.SETTLED),
+    (At.LINKING_TARGET, On.MIGRATE_RECEIVED): (Do.FALL_BACK, At.SWITCHING_HOST),
+    (At.LINKING_TARGET, On.MIGRATE_END_RECEIVED): (Do.FALL_BACK, At.SWITCHING_HOST),
+    (At.LINKING_TARGET, On.SWITCH_HOST_RECEIVED): (Do.SWITCH_HOST, At.SWITCHING_HOST),
+    (At.LINKING_TARGET, On.SOURCE_LOST): (Do.FALL_BACK, At.SWITCHING_HOST),
+    (At.READY_SEAMLESS, On.BEGIN_RECEIVED): (Do.LINK_OTHER_TARGET, At.LINKING_TARGET),
+    (At.READY_SEAMLESS, On.TARGET_FAILED): (Do.FORGET_TARGET, At.TARGET_LOST),
+    (At.READY_SEAMLESS, On.CANCEL_RECEIVED): (Do.FORGET_TARGET, At.SETTLED),
+    (At.READY_SEAMLESS, On.MIGRATE_RECEIVED): (Do.START_SWITCHING, At.SWITCHING),
+    # The target waits for data now, and MIGRATE_END would abort a libspice there (dossier C6.3).
+    (At.READY_SEAMLESS, On.MIGRATE_END_RECEIVED): (Do.FALL_BACK, At.SWITCHING_HOST),
+    (At.READY_SEAMLESS, On.SWITCH_HOST_RECEIVED): (Do.SWITCH_HOST, At.SWITCHING_HOST),
+    (At.READY_SEAMLESS, On.SOURCE_LOST): (Do.FALL_BACK, At.SWITCHING_HOST),
+    (At.READY_SEMI_SEAMLESS, On.BEGIN_RECEIVED): (Do.LINK_OTHER_TARGET, At.LINKING_TARGET),
+    (At.READY_SEMI_SEAMLESS, On.TARGET_FAILED): (Do.FORGET_TARGET, At.TARGET_LOST),
+    (At.READY_SEMI_SEAMLESS, On.CANCEL_RECEIVED): (Do.FORGET_TARGET, At.SETTLED),
+    # A libspice source can send this with a flag left from an earlier attempt (dossier C6.4, 2).
+    (At.READY_SEMI_SEAMLESS, On.MIGRATE_RECEIVED): (Do.FALL_BACK, At.SWITCHING_HOST),
+    (At.READY_SEMI_SEAMLESS, On.MIGRATE_END_RECEIVED): (Do.GO_TO_TARGET, At.AWAITING_TARGET_INIT),
+    (At.READY_SEMI_SEAMLESS, On.SWITCH_HOST_RECEIVED): (Do.SWITCH_HOST, At.SWITCHING_HOST),
+    (At.READY_SEMI_SEAMLESS, On.SOURCE_LOST): (Do.GO_TO_TARGET, At.AWAITING_TARGET_INIT),
+    (At.TARGET_LOST, On.BEGIN_RECEIVED): (Do.LINK_TARGET, At.LINKING_TARGET),
+    (At.TARGET_LOST, On.CANCEL_RECEIVED): (Do.FORGET_TARGET, At.SETTLED),
+    (At.TARGET_LOST, On.MIGRATE_RECEIVED): (Do.FALL_BACK, At.SWITCHING_HOST),
+    (At.TARGET_LOST, On.MIGRATE_END_RECEIVED): (Do.FALL_BACK, At.SWITCHING_HOST),
+    (At.TARGET_LOST, On.SWITCH_HOST_RECEIVED): (Do.SWITCH_HOST, At.SWITCHING_HOST),
+    (At.TARGET_LOST, On.SOURCE_LOST): (Do.FALL_BACK, At.SWITCHING_HOST),
+    (At.SWITCHING, On.BEGIN_RECEIVED): (Do.POSTPONE_BEGIN, At.SWITCHING),
+    (At.SWITCHING, On.MIGRATE_RECEIVED): (Do.KEEP_SWITCHING, At.SWITCHING),
+    (At.SWITCHING, On.CANCEL_RECEIVED): (Do.BRING_BACK, At.SETTLED),
+    (At.SWITCHING, On.ALL_SWAPPED): (Do.FINISH_SEAMLESS, At.SETTLED),
+    (At.SWITCHING, On.DEADLINE_PASSED): (Do.FINISH_PARTLY, At.SETTLED),
+    (At.SWITCHING, On.TARGET_FAILED): (Do.FALL_BACK, At.SWITCHING_HOST),
+    (At.SWITCHING, On.SOURCE_LOST): (Do.FALL_BACK, At.SWITCHING_HOST),
+    (At.SWITCHING, On.SWITCH_HOST_RECEIVED): (Do.SWITCH_HOST, At.SWITCHING_HOST),
+    (At.AWAITING_TARGET_INIT, On.BEGIN_RECEIVED): (Do.POSTPONE_BEGIN, At.AWAITING_TARGET_INIT),
+    (At.AWAITING_TARGET_INIT, On.INIT_RECEIVED): (Do.RESTART_CHANNELS, At.SETTLED),
+    (At.AWAITING_TARGET_INIT, On.TARGET_FAILED): (Do.FALL_BACK, At.SWITCHING_HOST),
+    (At.AWAITING_TARGET_INIT, On.SOURCE_LOST): (Do.NOTHING, At.AWAITING_TARGET_INIT),
+    (At.AWAITING_TARGET_INIT, On.DEADLINE_PASSED): (Do.FALL_BACK, At.SWITCHING_HOST),
+    (At.AWAITING_TARGET_INIT, On.SWITCH_HOST_RECEIVED): (Do.SWITCH_HOST, At.SWITCHING_HOST),
+    (At.SWITCHING_HOST, On.INIT_RECEIVED): (Do.FINISH_SWITCH_HOST, At.SETTLED),
+    (At.SWITCHING_HOST, On.TARGET_FAILED): (Do.TRY_AGAIN, At.SWITCHING_HOST),
+    (At.SWITCHING_HOST, On.DEADLINE_PASSED): (Do.END_SESSION, At.ENDED),
+}

@@ -1,0 +1,515 @@
+"""The way of a client session from its server to the next: carries out what the client table says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from spicehop.channels.link import Linked
+from spicehop.channels.main import SEAMLESS, SEMI_SEAMLESS, SWITCH_HOST
+from spicehop.channels.vmc import VmcChannel
+from spicehop.errors import ConnectError, ConnectionLost, LinkError, ProtocolError, SpicehopError
+from spicehop.migration import commands as c
+from spicehop.migration.client import ClientAction, ClientInput, ClientState
+from spicehop.migration.commands import Address, ChannelKey, ChannelOutcome, name_of
+from spicehop.migration.links import Link, Role, Target
+from spicehop.wire import main, registry
+from spicehop.wire.constants import ChannelType, Direction, LinkResult, MainCap
+from spicehop.wire.framing import FrameReader, encode_frame
+from spicehop.wire.layout import Message
+
+if TYPE_CHECKING:
+    from spicehop.migration.session import ClientSession
+
+MAIN: ChannelKey = (ChannelType.MAIN, 0)
+ESSENTIAL = frozenset({ChannelType.MAIN, ChannelType.DISPLAY, ChannelType.INPUTS})
+"""Without one of these the target is of no use; any other missing channel is reported and left behind."""
+LINKING_DEADLINE = 30.0
+"""Seconds for the whole target to be linked; the source gives up after 10 (dossier C3), a slow link still may help."""
+SWITCHING_DEADLINE = 15.0
+"""Seconds from the first MIGRATE to the last swap; libspice closes what has not moved after 10 (dossier C3)."""
+INIT_DEADLINE = 10.0
+SWITCH_HOST_DEADLINE = 30.0
+SWITCH_HOST_PAUSE = 1.0
+"""Seconds between attempts to reach the host a session was switched to."""
+
+
+class Travel:
+    """Moves one session; everything here happens inside the calls of `ClientSession`."""
+
+    def __init__(self, session: ClientSession) -> None:
+        self._session = session
+        self.target: Target | None = None
+        self._deadline: float | None = None
+        self._retry_at: float | None = None
+        self._switched = 0.0
+        self._reason = ""
+        self._scheme = SEAMLESS
+        self._moved: dict[ChannelKey, ChannelOutcome] = {}
+        self._left_behind: dict[ChannelKey, tuple[Link, Linked]] = {}
+        self._postponed: main.MigrateBegin | main.MigrateBeginSeamless | None = None
+        self._last_error: SpicehopError | None = None
+        self._left_from = ""
+        self._actions: dict[ClientAction, Callable[[float], None]] = {
+            ClientAction.REPORT_SEAMLESS: self._report_seamless,
+            ClientAction.REPORT_CONNECTED: self._report_connected,
+            ClientAction.REPORT_ERROR: self._report_error,
+            ClientAction.FORGET_TARGET: self._forget_target,
+            ClientAction.BRING_BACK: self._bring_back,
+            ClientAction.START_SWITCHING: self._start_switching,
+            ClientAction.KEEP_SWITCHING: self._nothing,
+            ClientAction.FINISH_SEAMLESS: self._finish_seamless,
+            ClientAction.FINISH_PARTLY: self._finish_partly,
+            ClientAction.GO_TO_TARGET: self._go_to_target,
+            ClientAction.RESTART_CHANNELS: self._restart_channels,
+            ClientAction.FALL_BACK: self._fall_back,
+            ClientAction.FINISH_SWITCH_HOST: self._finish_switch_host,
+            ClientAction.TRY_AGAIN: self._try_again,
+            ClientAction.END_SESSION: self._end_session,
+            ClientAction.NOTHING: self._nothing,
+        }
+
+    def _step(self, happened: ClientInput, now: float) -> None:
+        action = self._session.machine.step(happened)
+        self._session.note("migration.step", input=happened.value, action=action.value, state=self._session.state.value)
+        self._actions[action](now)
+
+    # -- what the source says ---------------------------------------------------------------------------------------
+
+    def message_received(self, message: Message, now: float) -> None:
+        """A migration message has come on the main channel."""
+        match message:
+            case main.MigrateBegin() | main.MigrateBeginSeamless():
+                action = self._session.machine.step(ClientInput.BEGIN_RECEIVED)
+                if action is ClientAction.POSTPONE_BEGIN:
+                    self._postponed = message
+                else:
+                    self._link_target(message, now)
+            case main.MigrateSwitchHost():
+                self._session.machine.step(ClientInput.SWITCH_HOST_RECEIVED)
+                reason = self.target.reason if self.target is not None else ""
+                self._switch_host(self._address(message), reason or "the source told the client to switch host", now)
+            case main.MigrateCancel():
+                self._reason = "the source cancelled the migration"
+                self._step(ClientInput.CANCEL_RECEIVED, now)
+            case main.MigrateEnd():
+                self._step(ClientInput.MIGRATE_END_RECEIVED, now)
+            case _:
+                pass
+
+    def _address(self, message: main.MigrateBegin | main.MigrateBeginSeamless | main.MigrateSwitchHost) -> Address:
+        host = bytes(message.host).decode("utf-8", "replace")
+        port = 0 if message.port in main.NO_PORT else message.port
+        tls_port = 0 if message.tls_port in main.NO_PORT else message.tls_port
+        subject = bytes(message.cert_subject).rstrip(b"\0").decode("utf-8", "replace")
+        for given in (f"{host}:{port}", host):
+            if given in self._session.map_host:
+                mapped, _, mapped_port = self._session.map_host[given].partition(":")
+                return Address(mapped, int(mapped_port) if mapped_port else port, tls_port, subject)
+        return Address(host, port, tls_port, subject)
+
+    # -- linking the target -----------------------------------------------------------------------------------------
+
+    def _link_target(self, message: main.MigrateBegin | main.MigrateBeginSeamless, now: float) -> None:
+        self._drop_target()
+        seamless = isinstance(message, main.MigrateBeginSeamless) and SEAMLESS in self._session.main.schemes
+        version = message.source_version if isinstance(message, main.MigrateBeginSeamless) else 0
+        self.target = Target(self._address(message), seamless, version, now)
+        if not seamless:
+            self.target.reason = "the source does not hand over state"
+        self._deadline = now + LINKING_DEADLINE
+        self._expect_stop(True)
+        self._session.note("migration.begin", target=str(self.target.address), seamless=seamless)
+        self._session.emit(c.MigrationStarted(self.target.address))
+        self.target.links[MAIN] = self._session.connect(MAIN, self.target.address, Role.TARGET, now)
+
+    def target_linked(self, link: Link, now: float) -> None:
+        """A connection to the target has passed the link stage."""
+        target = self.target
+        if target is None or link.key not in target.links:
+            return
+        assert link.linked is not None
+        if link.key == MAIN:
+            if target.wants_seamless and MainCap.SEAMLESS_MIGRATE in link.linked.capabilities.channel:
+                request = main.MigrateDstDoSeamless(target.source_version)
+                number = registry.number_of(request, ChannelType.MAIN, Direction.FROM_CLIENT)
+                frame = encode_frame(number, request.encode(), mini_header=link.linked.mini_header, serial=1)
+                self._session.command(c.Send(link.id, frame))
+                if link.linked.rest:
+                    self.parked_data(link, b"", now)
+                return
+            if target.wants_seamless:
+                target.reason = "the target cannot restore state"
+            target.answered = False
+            self._link_others(now)
+        self._session.command(c.PauseReading(link.id))
+        self._check_ready(now)
+
+    def parked_data(self, link: Link, data: bytes, now: float) -> None:
+        """Bytes have come on a connection that waits for its channel; on main the answer is among them."""
+        link.held += data
+        target = self.target
+        if target is None or link.key != MAIN or target.answered is not None:
+            return
+        assert link.linked is not None
+        everything = link.linked.rest + bytes(link.held)
+        held = bytearray()
+        reader = FrameReader(mini_header=link.linked.mini_header)
+        for frame in reader.feed(everything):
+            message = registry.decode(ChannelType.MAIN, Direction.FROM_SERVER, frame.number, frame.body)
+            if isinstance(message, main.MigrateDstSeamlessAck | main.MigrateDstSeamlessNack):
+                target.answered = isinstance(message, main.MigrateDstSeamlessAck)
+            else:
+                held += encode_frame(
+                    frame.number, frame.body, mini_header=link.linked.mini_header, serial=frame.serial
+                )
+        if target.answered is None:
+            return
+        link.linked = Linked(link.linked.capabilities, link.linked.mini_header, b"")
+        link.held = held + reader.take_rest()
+        if not target.answered:
+            target.reason = "the target refused to restore state"
+        self._session.note("migration.target-answered", seamless=target.answered)
+        self._session.command(c.PauseReading(link.id))
+        self._link_others(now)
+        self._check_ready(now)
+
+    def _link_others(self, now: float) -> None:
+        for key in self._session.channels:
+            if key != MAIN and self._session.current(key) is not None:
+                self.channel_added(key, now)
+
+    def channel_added(self, key: ChannelKey, now: float) -> None:
+        """Link a channel of the session at the target too, when there is one and it has answered."""
+        target = self.target
+        waiting = (ClientState.LINKING_TARGET, ClientState.READY_SEAMLESS, ClientState.READY_SEMI_SEAMLESS)
+        if target is not None and target.answered is not None and self._session.state in waiting:
+            target.links[key] = self._session.connect(key, target.address, Role.TARGET, now)
+
+    def target_failed(self, link: Link, error: SpicehopError, now: float) -> None:
+        """A connection to the target cannot be used."""
+        target = self.target
+        if target is None or target.links.get(link.key) is not link:
+            return
+        del target.links[link.key]
+        target.missing[link.key] = str(error)
+        if link.key[0] not in ESSENTIAL:
+            self._session.note("migration.channel-missing", link.key, reason=str(error))
+            self._check_ready(now)
+            return
+        self._last_error = error
+        target.reason = f"the client could not use the target: {error}"
+        if self._session.machine.takes(ClientInput.TARGET_FAILED):
+            self._step(ClientInput.TARGET_FAILED, now)
+
+    def _check_ready(self, now: float) -> None:
+        target = self.target
+        if self._session.state is ClientState.LINKING_TARGET and target is not None and target.ready:
+            answer = ClientInput.TARGET_LINKED_SEAMLESS if target.answered else ClientInput.TARGET_LINKED
+            self._step(answer, now)
+
+    def _report_seamless(self, now: float) -> None:
+        self._deadline = None
+        self._session.main.send(main.MigrateConnectedSeamless())
+        self._session.note("migration.connected", scheme=SEAMLESS)
+
+    def _report_connected(self, now: float) -> None:
+        self._deadline = None
+        self._session.main.send(main.MigrateConnected())
+        self._session.note("migration.connected", scheme=SEMI_SEAMLESS)
+
+    def _report_error(self, now: float) -> None:
+        target = self.target
+        if target is not None and not target.reason:
+            target.reason = f"the target was not linked within {LINKING_DEADLINE:.0f} s"
+        self._session.main.send(main.MigrateConnectError())
+        self._session.note("migration.connect-error", reason=target.reason if target is not None else "")
+        self._close_target_links()
+
+    def _forget_target(self, now: float) -> None:
+        reason = self._reason or (self.target.reason if self.target is not None else "")
+        lost = self._session.state is ClientState.TARGET_LOST
+        if lost:
+            self._close_target_links()
+            return
+        self._drop_target()
+        self._settle()
+        self._session.note("migration.aborted", reason=reason)
+        self._session.emit(c.MigrationAborted(reason))
+
+    def _drop_target(self) -> None:
+        self._close_target_links()
+        self.target = None
+        self._deadline = self._retry_at = None
+        self._moved.clear()
+
+    def _close_target_links(self) -> None:
+        if self.target is not None:
+            for link in tuple(self.target.links.values()):
+                if link.role is Role.TARGET:
+                    self._session.leave(link)
+            self.target.links.clear()
+        self._deadline = None
+
+    # -- seamless ---------------------------------------------------------------------------------------------------
+
+    def migrate_received(self, key: ChannelKey, now: float) -> None:
+        """The source hands over a channel."""
+        if not self._session.machine.takes(ClientInput.MIGRATE_RECEIVED):
+            raise ProtocolError(f"{name_of(key)}: MIGRATE came, and no migration is under way")
+        if self._session.state not in (ClientState.READY_SEAMLESS, ClientState.SWITCHING):
+            self._reason = "the source handed its channels over before the client was ready"
+        self._step(ClientInput.MIGRATE_RECEIVED, now)
+
+    def _start_switching(self, now: float) -> None:
+        self._deadline = now + SWITCHING_DEADLINE
+        self._switched = now
+        self._left_from = str(self._session.address)
+        self._moved.clear()
+
+    def swap(self, key: ChannelKey, data: bytes | None, now: float) -> None:
+        """The channel has nothing more to expect from the source: go on at the target."""
+        session, target = self._session, self.target
+        if session.state is not ClientState.SWITCHING or target is None:
+            return
+        link = target.links.get(key)
+        if link is None or link.linked is None:
+            self._moved[key] = ChannelOutcome(
+                name_of(key), "lost", 0, target.missing.get(key, "the target does not have this channel")
+            )
+            session.emit(c.ChannelLost(key, self._moved[key].reason, restoring=False))
+            here = session.current(key)
+            if here is not None:
+                session.leave(here)
+            self._check_all_swapped(now)
+            return
+        before = session.take_over(link)
+        if before is not None:
+            before.role = Role.KEPT
+            session.command(c.PauseReading(before.id))
+            self._left_behind[key] = (before, session.channels[key].detach())
+        size = len(data) if data is not None else 0
+        self._moved[key] = ChannelOutcome(name_of(key), "moved", size)
+        events = session.channels[key].swap(link.take_linked(), data, now)
+        session.command(c.ResumeReading(link.id))
+        session.note("channel.swapped", key, server=str(link.address), bytes=size)
+        session.emit(c.ChannelSwapped(key))
+        session.handle_events(key, events, now)
+        self._check_all_swapped(now)
+
+    def channel_lost(self, key: ChannelKey, reason: str, now: float) -> None:
+        """A channel's connection is gone while channels move."""
+        if self._session.state is ClientState.SWITCHING:
+            self._moved[key] = ChannelOutcome(name_of(key), "lost", 0, reason)
+            self._check_all_swapped(now)
+
+    def _check_all_swapped(self, now: float) -> None:
+        waiting = [key for key in self._session.channels if self._session.current(key) and key not in self._moved]
+        if self._session.state is ClientState.SWITCHING and not waiting:
+            self._step(ClientInput.ALL_SWAPPED, now)
+
+    def _finish_seamless(self, now: float) -> None:
+        self._close_left_behind()
+        lost = [outcome.channel for outcome in self._moved.values() if outcome.how == "lost"]
+        self._finish(SEAMLESS, f"lost on the way: {', '.join(lost)}" if lost else "", now)
+
+    def _finish_partly(self, now: float) -> None:
+        session = self._session
+        for key in tuple(session.channels):
+            link = session.current(key)
+            if link is not None and key not in self._moved:
+                reason = f"the source did not hand it over within {SWITCHING_DEADLINE:.0f} s"
+                self._moved[key] = ChannelOutcome(name_of(key), "lost", 0, reason)
+                session.leave(link)
+                session.emit(c.ChannelLost(key, reason, restoring=False))
+        if MAIN in self._moved and self._moved[MAIN].how == "lost":
+            session.machine.state = ClientState.SWITCHING_HOST
+            self._fall_back(now)
+            return
+        self._finish_seamless(now)
+
+    def _close_left_behind(self) -> None:
+        for link, _ in self._left_behind.values():
+            self._session.leave(link)
+        self._left_behind.clear()
+
+    def _bring_back(self, now: float) -> None:
+        """MIGRATE_CANCEL with main still here: the channels that moved come back (dossier F, going back)."""
+        session = self._session
+        for key, (link, linked) in self._left_behind.items():
+            there = session.take_over(link)
+            if there is not None:
+                session.leave(there)
+            session.command(c.ResumeReading(link.id))
+            linked = Linked(linked.capabilities, linked.mini_header, linked.rest + bytes(link.held))
+            link.held.clear()
+            session.handle_events(key, session.channels[key].return_to(linked, now), now)
+        self._left_behind.clear()
+        for channel in session.channels.values():
+            channel.resume()
+        self._forget_target(now)
+
+    # -- semi-seamless ----------------------------------------------------------------------------------------------
+
+    def _go_to_target(self, now: float) -> None:
+        session, target = self._session, self.target
+        assert target is not None
+        self._deadline = now + INIT_DEADLINE
+        self._switched = now
+        self._left_from = str(session.address)
+        link = target.links[MAIN]
+        before = session.take_over(link)
+        events = session.main.begin(link.take_linked(), now, (main.MigrateEnd(),))
+        if before is not None:
+            session.leave(before)
+        session.command(c.ResumeReading(link.id))
+        session.handle_events(MAIN, events, now)
+
+    def _restart_channels(self, now: float) -> None:
+        session, target = self._session, self.target
+        assert target is not None
+        self._moved[MAIN] = ChannelOutcome(name_of(MAIN), "restarted")
+        for key in tuple(session.channels):
+            if key == MAIN:
+                continue
+            before = session.current(key)
+            link = target.links.get(key)
+            if link is None or link.linked is None:
+                reason = target.missing.get(key, "the target does not have this channel")
+                self._moved[key] = ChannelOutcome(name_of(key), "lost", 0, reason)
+                if before is not None:
+                    session.leave(before)
+                    session.emit(c.ChannelLost(key, reason, restoring=False))
+                continue
+            session.take_over(link)
+            if before is not None:
+                session.leave(before)
+            self._moved[key] = ChannelOutcome(name_of(key), "restarted")
+            events = session.channels[key].begin(link.take_linked(), now)
+            session.command(c.ResumeReading(link.id))
+            session.note("channel.restarted", key, server=str(link.address))
+            session.emit(c.ChannelOpened(key, anew=True))
+            session.handle_events(key, events, now)
+        self._finish(SEMI_SEAMLESS, target.reason, now)
+
+    # -- switch-host ------------------------------------------------------------------------------------------------
+
+    def _fall_back(self, now: float) -> None:
+        target = self.target
+        if target is None:
+            self._end_session(now)
+            return
+        reason = self._reason or target.reason or "the hand-over did not complete"
+        self._switch_host(target.address, reason, now)
+
+    def _switch_host(self, address: Address, reason: str, now: float) -> None:
+        session = self._session
+        started = self.target.started if self.target is not None else now
+        self._drop_target()
+        self._left_behind.clear()
+        self._left_from = str(session.address)
+        session.note("migration.switch-host", target=str(address), reason=reason)
+        session.leave_all()
+        self.target = Target(address, False, 0, started, reason=reason)
+        self._switched = now
+        self._deadline = now + SWITCH_HOST_DEADLINE
+        session.connection_id = 0
+        session.connect(MAIN, address, Role.CURRENT, now)
+
+    def _try_again(self, now: float) -> None:
+        refused = isinstance(self._last_error, LinkError) and self._last_error.code == LinkResult.PERMISSION_DENIED
+        if refused:
+            self._session.machine.state = ClientState.ENDED
+            self._end_session(now)
+            return
+        self._retry_at = now + SWITCH_HOST_PAUSE
+
+    def _finish_switch_host(self, now: float) -> None:
+        assert self.target is not None
+        self._session.main.send(main.AttachChannels())
+        for key in self._session.channels:
+            self._moved[key] = ChannelOutcome(name_of(key), "restarted")
+        self._finish(SWITCH_HOST, self.target.reason, now)
+
+    # -- ends -------------------------------------------------------------------------------------------------------
+
+    def init_received(self, now: float) -> None:
+        """The main channel has begun anew."""
+        self._step(ClientInput.INIT_RECEIVED, now)
+
+    def main_lost(self, link: Link, error: SpicehopError, now: float) -> None:
+        """The main channel's connection is gone."""
+        self._last_error = error
+        target = self.target
+        linked_there = target is not None and target.links.get(MAIN) is link
+        at_target = linked_there or self._session.state is ClientState.SWITCHING_HOST
+        happened = ClientInput.TARGET_FAILED if at_target else ClientInput.SOURCE_LOST
+        if not self._session.machine.takes(happened):
+            happened = ClientInput.SOURCE_LOST
+        if self._session.machine.takes(happened):
+            if not self._reason and happened is ClientInput.SOURCE_LOST:
+                self._reason = f"the source was lost: {error}"
+            self._step(happened, now)
+
+    def _end_session(self, now: float) -> None:
+        error = self._last_error or ConnectionLost("the session ended")
+        if self.target is not None and self._switched:
+            sentence = f"the session was lost: {self.target.address} cannot be used ({error})"
+            error = ConnectError(sentence) if isinstance(error, ConnectError) else ConnectionLost(sentence)
+        self._session.end(error)
+
+    def _finish(self, scheme: str, reason: str, now: float) -> None:
+        session, target = self._session, self.target
+        assert target is not None
+        session.generation += 1
+        session.address = target.address
+        outcome = c.MigrationOutcome(
+            scheme=scheme,
+            reason=reason,
+            source=self._left_from,
+            target=str(target.address),
+            generation=session.generation,
+            started=target.started,
+            switched=self._switched,
+            finished=now,
+            channels=tuple(self._moved[key] for key in sorted(self._moved)),
+        )
+        session.note("migration.done", scheme=scheme, reason=reason, target=str(target.address))
+        session.emit(c.MigrationFinished(outcome))
+        self._settle()
+        if self._postponed is not None:
+            message, self._postponed = self._postponed, None
+            self.message_received(message, now)
+
+    def _settle(self) -> None:
+        self.target = None
+        self._deadline = self._retry_at = None
+        self._reason = ""
+        self._switched = 0.0
+        self._moved.clear()
+        self._last_error = None
+        self._expect_stop(False)
+
+    def _expect_stop(self, expected: bool) -> None:
+        for channel in self._session.channels.values():
+            if isinstance(channel, VmcChannel):
+                channel.migrating = expected
+
+    def _nothing(self, now: float) -> None:
+        pass
+
+    # -- time -------------------------------------------------------------------------------------------------------
+
+    def next_deadline(self) -> float | None:
+        """When `handle_timer` is due."""
+        return min((due for due in (self._deadline, self._retry_at) if due is not None), default=None)
+
+    def handle_timer(self, now: float) -> None:
+        """Do what is due."""
+        if self._retry_at is not None and now >= self._retry_at:
+            self._retry_at = None
+            if self.target is not None:
+                self._session.connect(MAIN, self.target.address, Role.CURRENT, now)
+        if self._deadline is not None and now >= self._deadline:
+            self._deadline = None
+            self._step(ClientInput.DEADLINE_PASSED, now)

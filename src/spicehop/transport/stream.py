@@ -1,0 +1,105 @@
+"""A TCP connection that tells its owner what happens, and that can be left without a reset."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Protocol, cast
+
+HIGH_WATER = 64 * 1024
+"""Bytes written and not yet taken by the system beyond which the owner is asked to wait."""
+LINGER = 2.0
+"""Seconds for which a finished connection still drops what arrives, so that the peer sees no reset."""
+
+
+class StreamOwner(Protocol):
+    """Who is told."""
+
+    def data_received(self, connection: int, data: bytes) -> None:
+        """Bytes have come."""
+
+    def connection_lost(self, connection: int, reason: str) -> None:
+        """The connection has ended or could not be made."""
+
+    def writing_blocked(self, connection: int) -> None:
+        """Write no more for now."""
+
+    def writing_unblocked(self, connection: int) -> None:
+        """Write again."""
+
+
+class Stream(asyncio.Protocol):
+    """One connection, under the number its owner gave it."""
+
+    def __init__(self, connection: int, owner: StreamOwner) -> None:
+        self._connection = connection
+        self._owner: StreamOwner | None = owner
+        self._transport: asyncio.Transport | None = None
+        self._linger: asyncio.TimerHandle | None = None
+        self._ended = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=HIGH_WATER)
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def data_received(self, data: bytes) -> None:
+        if self._owner is not None:
+            self._owner.data_received(self._connection, data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ended = True
+        if self._linger is not None:
+            self._linger.cancel()
+        if self._owner is not None:
+            self._owner.connection_lost(self._connection, str(exc) if exc is not None else "the peer closed it")
+
+    def pause_writing(self) -> None:
+        if self._owner is not None:
+            self._owner.writing_blocked(self._connection)
+
+    def resume_writing(self) -> None:
+        if self._owner is not None:
+            self._owner.writing_unblocked(self._connection)
+
+    def write(self, data: bytes) -> None:
+        """Send bytes."""
+        if self._transport is not None and not self._ended:
+            self._transport.write(data)
+
+    def pause_reading(self) -> None:
+        """Leave what arrives in the system's buffers."""
+        if self._transport is not None and not self._ended and self._transport.is_reading():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        if self._transport is not None and not self._ended and not self._transport.is_reading():
+            self._transport.resume_reading()
+
+    def finish(self) -> None:
+        """Send what is written, close that direction, and drop what still comes until the peer closes too."""
+        if self._transport is None or self._ended:
+            return
+        self._owner = None
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+            self.resume_reading()
+            self._linger = asyncio.get_running_loop().call_later(LINGER, self.abort)
+        else:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._owner = None
+        if self._transport is not None:
+            self._transport.abort()
+
+
+async def open_stream(connection: int, host: str, port: int, owner: StreamOwner) -> Stream:
+    """Connect by TCP; raises `OSError`."""
+    loop = asyncio.get_running_loop()
+    _, stream = await loop.create_connection(lambda: Stream(connection, owner), host, port)
+    return stream
