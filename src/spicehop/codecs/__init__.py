@@ -11,7 +11,7 @@ from importlib import import_module
 from importlib.machinery import EXTENSION_SUFFIXES
 
 #: The modules that the build compiles when it can (`COMPILED` in setup.py lists their files).
-HOT_MODULES = ("lz_kernels",)
+HOT_MODULES = ("lz_kernels", "quic_kernels")
 
 
 def is_compiled(module: str | None = None) -> bool:
