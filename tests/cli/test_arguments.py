@@ -1,0 +1,73 @@
+"""Addresses, host maps and passwords, as a user gives them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from spicehop.cli.arguments import PASSWORD_VARIABLE, host_map, password, server_url
+from spicehop.errors import OperationError, UsageError
+
+GOOD = [
+    ("spice://host:5930", "spice://host:5930"),
+    ("host:5930", "spice://host:5930"),
+    ("spice://host:5930/", "spice://host:5930"),
+    ("spice://[::1]:5930", "spice://[::1]:5930"),
+    ("[::1]:5930", "spice://[::1]:5930"),
+    ("SPICE://10.0.0.1:1", "spice://10.0.0.1:1"),
+    ("spice+unix:///run/vm.sock", "spice+unix:///run/vm.sock"),
+]
+
+BAD = [
+    ("", "names no host"),
+    ("host", "names no port"),
+    ("spice://host", "give an address like spice://host:5930"),
+    ("spice://:5930", "names no host"),
+    ("spice://host:port", "is no server address"),
+    ("spice://host:99999", "is no server address"),
+    ("spice://host:0", "names no port"),
+    ("spice://host:5930?x=1", "behind the port"),
+    ("spice://[::1:5930", "is no server address"),
+    ("vnc://host:5900", "vnc:// is not spoken here"),
+    ("spice://:secret@host:5930", "does not belong into an address"),
+    ("spice+unix://run/vm.sock", "names no socket"),
+]
+
+
+@pytest.mark.parametrize(("text", "url"), GOOD)
+def test_addresses(text: str, url: str) -> None:
+    assert server_url(text) == url
+
+
+@pytest.mark.parametrize(("text", "words"), BAD)
+def test_what_is_wrong_with_an_address_is_said(text: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words.replace("+", r"\+")) as caught:
+        server_url(text)
+    assert "secret" not in str(caught.value)
+
+
+def test_host_map() -> None:
+    assert host_map(["a=b", "10.0.0.1 = c:5931"]) == {"a": "b", "10.0.0.1": "c:5931"}
+    for wrong in ("a", "=b", "a="):
+        with pytest.raises(UsageError, match="FROM=TO"):
+            host_map([wrong])
+
+
+def test_the_password_comes_from_a_file_or_the_environment(tmp_path, monkeypatch) -> None:
+    monkeypatch.delenv(PASSWORD_VARIABLE, raising=False)
+    assert password(None) is None
+    monkeypatch.setenv(PASSWORD_VARIABLE, "from the environment")
+    assert password(None) == "from the environment"
+    file = tmp_path / "password"
+    file.write_text("from the file\nnot this\n")
+    assert password(file) == "from the file"
+
+
+def test_a_password_file_that_cannot_be_read_is_one_sentence(tmp_path) -> None:
+    with pytest.raises(OperationError, match="cannot be read"):
+        password(tmp_path / "absent")
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"\xff\xfe\n")
+    with pytest.raises(UsageError, match="is not text"):
+        password(Path(binary))
