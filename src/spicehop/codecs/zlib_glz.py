@@ -30,4 +30,5 @@ def inflate(data: bytes | memoryview, glz_size: int, max_size: int = MAX_GLZ_SIZ
 
 def decode(data: bytes | memoryview, glz_size: int, window: GlzWindow) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Inflate and decode one image; see `GlzWindow.decode` for the pixels and for `MissingImage`."""
-    return window.decode(inflate(data, glz_size))
+    # No GLZ stream of the largest image is longer: four bytes a pixel and two control bytes for each 32 of them.
+    return window.decode(inflate(data, glz_size, 64 + 5 * window.capacity))
