@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spicehop.codecs import bitmap
-from spicehop.codecs.bitmap import BITS_PER_PIXEL, BitmapFormat
+from spicehop.codecs.bitmap import BITS_PER_PIXEL
 from spicehop.errors import ProtocolError
+from spicehop.wire.display_constants import BitmapFormat
 
 FORMATS = list(BitmapFormat)
 
@@ -26,7 +27,7 @@ def encode(values: list[list[int]], kind: BitmapFormat, stride: int, *, top_down
                 continue
             per_byte = 8 // bits
             place = x % per_byte
-            if kind in (BitmapFormat.ONE_BIT_BE, BitmapFormat.FOUR_BIT_BE):
+            if kind in (BitmapFormat.PALETTE_1_BE, BitmapFormat.PALETTE_4_BE):
                 place = per_byte - 1 - place
             mask = ((1 << bits) - 1) << place * bits
             index = x // per_byte
@@ -72,14 +73,14 @@ def test_every_format_round_trips(data: st.DataObject, kind: BitmapFormat, top_d
         palette=palette,
         palette_bits=palette_bits,
     )
-    if kind is BitmapFormat.EIGHT_BIT_ALPHA:
+    if kind is BitmapFormat.ALPHA_8:
         assert decoded.tolist() == rows
         return
     assert decoded.shape == (height, width, 4)
     assert decoded.flags.c_contiguous
 
     def expected(value: int) -> int:
-        if kind is BitmapFormat.SIXTEEN_BIT:
+        if kind is BitmapFormat.RGB_555:
             return widened(value)
         if bits > 8:
             return value
@@ -89,7 +90,7 @@ def test_every_format_round_trips(data: st.DataObject, kind: BitmapFormat, top_d
     assert bitmap.to_cells(decoded).tolist() == [[expected(value) for value in row] for row in rows]
 
 
-@pytest.mark.parametrize("kind", [BitmapFormat.ONE_BIT_LE, BitmapFormat.ONE_BIT_BE])
+@pytest.mark.parametrize("kind", [BitmapFormat.PALETTE_1_LE, BitmapFormat.PALETTE_1_BE])
 def test_a_mask_needs_no_palette(kind: BitmapFormat) -> None:
     rows = [[1, 0, 0, 1, 1, 0, 1, 0, 1, 1], [0, 1, 0, 0, 0, 0, 0, 0, 0, 1]]
     mask = bitmap.decode_mask(
@@ -100,19 +101,19 @@ def test_a_mask_needs_no_palette(kind: BitmapFormat) -> None:
 
 GOLDEN = [
     # format, bytes, palette, the six xRGB pixels of a 3 x 2 picture
-    (BitmapFormat.ONE_BIT_BE, "a0 40", (1, 2), [2, 1, 2, 1, 2, 1]),
-    (BitmapFormat.ONE_BIT_LE, "05 02", (1, 2), [2, 1, 2, 1, 2, 1]),
-    (BitmapFormat.FOUR_BIT_BE, "12 30 21 00", (9, 8, 7, 6), [8, 7, 6, 7, 8, 9]),
-    (BitmapFormat.FOUR_BIT_LE, "21 03 12 00", (9, 8, 7, 6), [8, 7, 6, 7, 8, 9]),
-    (BitmapFormat.EIGHT_BIT, "00 01 02 02 01 00", (5, 6, 7), [5, 6, 7, 7, 6, 5]),
+    (BitmapFormat.PALETTE_1_BE, "a0 40", (1, 2), [2, 1, 2, 1, 2, 1]),
+    (BitmapFormat.PALETTE_1_LE, "05 02", (1, 2), [2, 1, 2, 1, 2, 1]),
+    (BitmapFormat.PALETTE_4_BE, "12 30 21 00", (9, 8, 7, 6), [8, 7, 6, 7, 8, 9]),
+    (BitmapFormat.PALETTE_4_LE, "21 03 12 00", (9, 8, 7, 6), [8, 7, 6, 7, 8, 9]),
+    (BitmapFormat.PALETTE_8, "00 01 02 02 01 00", (5, 6, 7), [5, 6, 7, 7, 6, 5]),
     (
-        BitmapFormat.SIXTEEN_BIT,
+        BitmapFormat.RGB_555,
         "00 7c e0 03 1f 00 ff 7f 00 00 10 42",
         None,
         [0xFF0000, 0x00FF00, 0x0000FF, 0xFFFFFF, 0x000000, 0x848484],
     ),
     (
-        BitmapFormat.TWENTY_FOUR_BIT,
+        BitmapFormat.BGR_24,
         "01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f 10 11 12",
         None,
         [0x030201, 0x060504, 0x090807, 0x0C0B0A, 0x0F0E0D, 0x121110],

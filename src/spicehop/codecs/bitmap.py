@@ -7,13 +7,13 @@ alpha-only images. A 16-bit pixel widens by repeating its high bits, so that wid
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import IntEnum
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from spicehop.errors import ProtocolError
+from spicehop.wire.display_constants import BitmapFormat
 
 Pixels = npt.NDArray[np.uint8]
 """Pixels as the module docstring says."""
@@ -27,36 +27,21 @@ MAX_PIXELS = 2**26
 CELL = np.dtype("<u4")
 
 
-class BitmapFormat(IntEnum):
-    """Layouts of a raw bitmap (dossier B.2)."""
-
-    ONE_BIT_LE = 1
-    ONE_BIT_BE = 2
-    FOUR_BIT_LE = 3
-    FOUR_BIT_BE = 4
-    EIGHT_BIT = 5
-    SIXTEEN_BIT = 6
-    TWENTY_FOUR_BIT = 7
-    THIRTY_TWO_BIT = 8
-    RGBA = 9
-    EIGHT_BIT_ALPHA = 10
-
-
 BITS_PER_PIXEL = {
-    BitmapFormat.ONE_BIT_LE: 1,
-    BitmapFormat.ONE_BIT_BE: 1,
-    BitmapFormat.FOUR_BIT_LE: 4,
-    BitmapFormat.FOUR_BIT_BE: 4,
-    BitmapFormat.EIGHT_BIT: 8,
-    BitmapFormat.SIXTEEN_BIT: 16,
-    BitmapFormat.TWENTY_FOUR_BIT: 24,
-    BitmapFormat.THIRTY_TWO_BIT: 32,
-    BitmapFormat.RGBA: 32,
-    BitmapFormat.EIGHT_BIT_ALPHA: 8,
+    BitmapFormat.PALETTE_1_LE: 1,
+    BitmapFormat.PALETTE_1_BE: 1,
+    BitmapFormat.PALETTE_4_LE: 4,
+    BitmapFormat.PALETTE_4_BE: 4,
+    BitmapFormat.PALETTE_8: 8,
+    BitmapFormat.RGB_555: 16,
+    BitmapFormat.BGR_24: 24,
+    BitmapFormat.XRGB_32: 32,
+    BitmapFormat.ARGB_32: 32,
+    BitmapFormat.ALPHA_8: 8,
 }
 
-_ONE_BIT = (BitmapFormat.ONE_BIT_LE, BitmapFormat.ONE_BIT_BE)
-_FOUR_BIT = (BitmapFormat.FOUR_BIT_LE, BitmapFormat.FOUR_BIT_BE)
+_ONE_BIT = (BitmapFormat.PALETTE_1_LE, BitmapFormat.PALETTE_1_BE)
+_FOUR_BIT = (BitmapFormat.PALETTE_4_LE, BitmapFormat.PALETTE_4_BE)
 _PALETTE_SIZES = {1: 2, 4: 16, 8: 256}
 
 
@@ -79,15 +64,15 @@ def decode(
     A top-down 32-bit bitmap without padding is returned as a view of `data`: copy what outlives it.
     """
     kind, rows = _rows(data, format, width, height, stride, top_down, max_pixels)
-    if kind is BitmapFormat.EIGHT_BIT_ALPHA:
+    if kind is BitmapFormat.ALPHA_8:
         return np.ascontiguousarray(rows)
-    if kind in (BitmapFormat.THIRTY_TWO_BIT, BitmapFormat.RGBA):
+    if kind in (BitmapFormat.XRGB_32, BitmapFormat.ARGB_32):
         return np.ascontiguousarray(rows).reshape(height, width, 4)
-    if kind is BitmapFormat.TWENTY_FOUR_BIT:
+    if kind is BitmapFormat.BGR_24:
         pixels = np.zeros((height, width, 4), np.uint8)
         pixels[:, :, :3] = np.ascontiguousarray(rows).reshape(height, width, 3)
         return pixels
-    if kind is BitmapFormat.SIXTEEN_BIT:
+    if kind is BitmapFormat.RGB_555:
         return from_cells(widen_555(np.ascontiguousarray(rows).view("<u2")))
     bits = BITS_PER_PIXEL[kind]
     colors = palette_table(palette, palette_bits, _PALETTE_SIZES[bits])
@@ -138,13 +123,13 @@ def _rows(
 
 
 def _indices(kind: BitmapFormat, rows: Pixels, width: int) -> Pixels:
-    if kind is BitmapFormat.EIGHT_BIT:
+    if kind is BitmapFormat.PALETTE_8:
         return rows
     if kind in _ONE_BIT:
-        order = "little" if kind is BitmapFormat.ONE_BIT_LE else "big"
+        order = "little" if kind is BitmapFormat.PALETTE_1_LE else "big"
         return np.unpackbits(rows, axis=1, count=width, bitorder=order)  # type: ignore[call-overload, no-any-return]
     indices = np.empty((rows.shape[0], rows.shape[1], 2), np.uint8)
-    first = 0 if kind is BitmapFormat.FOUR_BIT_LE else 1
+    first = 0 if kind is BitmapFormat.PALETTE_4_LE else 1
     np.bitwise_and(rows, 15, out=indices[:, :, first])
     np.right_shift(rows, 4, out=indices[:, :, 1 - first])
     return indices.reshape(rows.shape[0], -1)[:, :width]

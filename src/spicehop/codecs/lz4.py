@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import lz4.block
 
-from spicehop.codecs.bitmap import BITS_PER_PIXEL, MAX_PIXELS, BitmapFormat, Pixels, check_size
+from spicehop.codecs.bitmap import BITS_PER_PIXEL, MAX_PIXELS, Pixels, check_size
 from spicehop.codecs.bitmap import decode as decode_bitmap
 from spicehop.errors import ProtocolError
+from spicehop.wire.display_constants import BitmapFormat
 
 _WINDOW = 65536
 _MAX_RATIO = 255
 """LZ4 never expands a block by more: one length byte adds at most 255 bytes."""
 
 _FORMATS = (
-    BitmapFormat.SIXTEEN_BIT,
-    BitmapFormat.TWENTY_FOUR_BIT,
-    BitmapFormat.THIRTY_TWO_BIT,
-    BitmapFormat.RGBA,
+    BitmapFormat.RGB_555,
+    BitmapFormat.BGR_24,
+    BitmapFormat.XRGB_32,
+    BitmapFormat.ARGB_32,
 )
 
 
@@ -43,7 +44,7 @@ def decode(data: bytes | memoryview, width: int, height: int, *, max_pixels: int
 
 def has_alpha(data: bytes | memoryview) -> bool:
     """Whether the image carries an alpha channel."""
-    return len(data) > 1 and data[1] == BitmapFormat.RGBA
+    return len(data) > 1 and data[1] == BitmapFormat.ARGB_32
 
 
 def _decompress(blocks: memoryview, size: int) -> bytes:
