@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from spicehop.demo.serial import PRESSED, RELEASED, KeyEvent, SerialLog
 
-TYPED_CODES = (*range(2, 12), *range(16, 26), *range(30, 39), *range(44, 51))
+TYPED_CODES: tuple[int, ...] = (*range(2, 12), *range(16, 26), *range(30, 39), *range(44, 51))
 """Digits and letters: here the Linux key code and the PC scan code are the same number."""
 SHORTEST_RETURN = 12
 """No code is typed again before this many others."""
@@ -71,7 +71,7 @@ class KeyCount:
     duplicated_indices: tuple[int, ...]
     """Which of the guest's presses, counted from 0, match no key sent."""
     masked: Mapping[int, int]
-    """Lost because the guest took the key for held: index of the lost key to index of the one whose release it missed."""
+    """Lost because the guest took the key for held: index of the lost one to index of that whose release it missed."""
     unreleased: tuple[int, ...]
     """Keys whose press the guest saw and whose release it missed, or saw only after the code was typed again."""
 
