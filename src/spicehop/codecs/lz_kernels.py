@@ -113,21 +113,26 @@ def _repeat_pixels(
     count: cython.Py_ssize_t,
 ) -> cython.void:
     """Copy `count` pixels to index `done` from `dist` before it; dist <= done and done + count <= total are checked."""
-    i: cython.Py_ssize_t
-    value: cython.uint
-    if cython.compiled and dist >= 4 and done + count + 3 <= total:
-        if count > 64 and dist >= count:
+    i: cython.Py_ssize_t = done
+    pair: cython.ulonglong
+    if cython.compiled and done + count + 3 <= total:
+        # Several at a time. Up to three too many are written: there is room, and what follows overwrites them.
+        if dist == 1:
+            pair = target[done - 1]
+            pair |= pair << 32
+            while i < done + count:
+                memcpy(cython.address(target[i]), cython.address(pair), 8)
+                i += 2
+        elif dist < 4:
+            while i < done + count:
+                memcpy(cython.address(target[i]), cython.address(target[i - dist]), 8)
+                i += 2
+        elif count > 64 and dist >= count:
             memcpy(cython.address(target[done]), cython.address(target[done - dist]), 4 * count)
-            return
-        # Four at a time. Up to three too many are written: there is room, and what follows overwrites them.
-        i = done
-        while i < done + count:
-            memcpy(cython.address(target[i]), cython.address(target[i - dist]), 16)
-            i += 4
-    elif dist == 1:
-        value = target[done - 1]
-        for i in range(done, done + count):
-            target[i] = value
+        else:
+            while i < done + count:
+                memcpy(cython.address(target[i]), cython.address(target[i - dist]), 16)
+                i += 4
     else:
         for i in range(done, done + count):
             target[i] = target[i - dist]
