@@ -307,6 +307,26 @@ class Array(Items):
         return f"{self._count_text()}{self.item_text()}[{'n' if self.count else 'rest'}] {name}"
 
 
+class FixedArray(Items):
+    """A known number of items."""
+
+    def __init__(self, item: str | type[Structure], size: int) -> None:
+        super().__init__(item)
+        self.size = size
+        self.minimum = size * self._size
+
+    def decode(self, reader: Reader, seen: Mapping[str, Any]) -> tuple[Any, ...]:
+        return self.read_items(reader, self.size)
+
+    def encode(self, writer: Writer, value: tuple[Any, ...], owner: Any) -> None:
+        if len(value) != self.size:
+            raise StateError(f"{self.size} items are needed, {len(value)} given")
+        self.write_items(writer, value)
+
+    def describe(self, name: str) -> str:
+        return f"{self.item_text()}[{self.size}] {name}"
+
+
 class MatchingArray(Items):
     """As many items as an earlier array field has."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from spicehop.errors import ProtocolError
 from spicehop.wire.base import SubMessage, read_sub_messages
+from spicehop.wire.gathering import Gatherer
 from spicehop.wire.layout import Data, Reader
 
 MINI_HEADER = struct.Struct("<HI")
@@ -29,33 +30,35 @@ class Frame:
 
 
 class FrameReader:
-    """Cuts a byte stream into frames. Feed it what arrives; it copies a body at most once."""
+    """Cuts a byte stream into frames. Feed it what arrives.
+
+    It copies a body at most twice, and not at all when it comes in one piece.
+    """
 
     def __init__(self, *, mini_header: bool, limit: int = DEFAULT_LIMIT, serial: int = 0) -> None:
         self.mini_header = mini_header
         self.limit = limit
         self.serial = serial
         """Serial of the last frame."""
-        self._chunks: list[bytes] = []
-        self._held = 0
-        self._needed = 0
+        self._gatherer = Gatherer()
 
     @property
     def pending(self) -> int:
         """Bytes that were fed and are not yet part of a frame."""
-        return self._held
+        return self._gatherer.held
 
-    def feed(self, data: bytes) -> list[Frame]:
-        """The frames that `data` completes. `ProtocolError` when a header announces more than the limit."""
-        self._chunks.append(data)
-        self._held += len(data)
+    def feed(self, data: Data) -> list[Frame]:
+        """The frames that `data` completes. `ProtocolError` when a header announces more than the limit.
+
+        Bodies are views into `data` where it holds them whole: do not change it afterwards.
+        """
         header = MINI_HEADER if self.mini_header else FULL_HEADER
-        if self._held < max(self._needed, header.size):
+        view = self._gatherer.feed(data, header.size)
+        if view is None:
             return []
-        view = memoryview(self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks))
         frames: list[Frame] = []
         position = 0
-        self._needed = 0
+        needed = 0
         while len(view) - position >= header.size:
             sub_list = 0
             if self.mini_header:
@@ -66,7 +69,7 @@ class FrameReader:
             if size > self.limit:
                 raise ProtocolError(f"a message of {size} bytes is larger than the limit of {self.limit}")
             if len(view) - position < header.size + size:
-                self._needed = header.size + size
+                needed = header.size + size
                 break
             start = position + header.size
             body = view[start : start + size]
@@ -74,16 +77,12 @@ class FrameReader:
             sub_messages = read_sub_messages(Reader(body).at(sub_list)) if sub_list else ()
             frames.append(Frame(serial, number, body, sub_messages))
             position = start + size
-        rest = bytes(view[position:])
-        self._chunks = [rest] if rest else []
-        self._held = len(rest)
+        self._gatherer.keep(view[position:], needed)
         return frames
 
     def take_rest(self) -> bytes:
         """Take the bytes that are not yet part of a frame away, for a channel that goes on elsewhere."""
-        rest = b"".join(self._chunks)
-        self._chunks, self._held, self._needed = [], 0, 0
-        return rest
+        return self._gatherer.take()
 
 
 def encode_frame(number: int, body: Data, *, mini_header: bool, serial: int = 0, sub_list: int = 0) -> bytes:

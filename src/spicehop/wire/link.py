@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from spicehop.errors import ProtocolError
+from spicehop.wire.bitsets import bits_of, words_of
 from spicehop.wire.constants import MAGIC, MAJOR_VERSION, MINOR_VERSION, TICKET_PUBLIC_KEY_BYTES
 from spicehop.wire.layout import Data, pack
 
@@ -50,7 +50,7 @@ class LinkMessage:
 
     def encode(self) -> bytes:
         """Header, message and capability words."""
-        common, channel = _words(self.capabilities.common), _words(self.capabilities.channel)
+        common, channel = words_of(self.capabilities.common), words_of(self.capabilities.channel)
         body = pack(
             _MESSAGE, self.connection_id, self.channel_type, self.channel_id, len(common), len(channel), _MESSAGE.size
         )
@@ -77,7 +77,7 @@ class LinkReply:
 
     def encode(self) -> bytes:
         """Header, reply and capability words."""
-        common, channel = _words(self.capabilities.common), _words(self.capabilities.channel)
+        common, channel = words_of(self.capabilities.common), words_of(self.capabilities.channel)
         key = self.public_key.ljust(TICKET_PUBLIC_KEY_BYTES, b"\0")
         body = pack(_REPLY, self.error, key, len(common), len(channel), _REPLY.size)
         return _framed(body + _pack_words(common) + _pack_words(channel))
@@ -111,16 +111,7 @@ def _framed(body: bytes) -> bytes:
     return _HEADER.pack(MAGIC, MAJOR_VERSION, MINOR_VERSION, len(body)) + body
 
 
-def _words(bits: Iterable[int]) -> list[int]:
-    words: list[int] = []
-    for bit in bits:
-        while len(words) <= bit // 32:
-            words.append(0)
-        words[bit // 32] |= 1 << bit % 32
-    return words
-
-
-def _pack_words(words: list[int]) -> bytes:
+def _pack_words(words: tuple[int, ...]) -> bytes:
     return struct.pack(f"<{len(words)}I", *words)
 
 
@@ -130,8 +121,4 @@ def _capabilities(body: Data, common: int, channel: int, offset: int) -> Capabil
     if offset + 4 * (common + channel) > len(body):
         raise ProtocolError("the capabilities reach beyond the end of the link message")
     words = struct.unpack_from(f"<{common + channel}I", body, offset)
-    return Capabilities(_bits(words[:common]), _bits(words[common:]))
-
-
-def _bits(words: tuple[int, ...]) -> frozenset[int]:
-    return frozenset(32 * i + bit for i, word in enumerate(words) for bit in range(32) if word >> bit & 1)
+    return Capabilities(bits_of(words[:common]), bits_of(words[common:]))
