@@ -19,7 +19,7 @@ COMPILED = (
 
 DIRECTIVES = {
     "language_level": 3,
-    # None is refused at the door of each kernel; bounds and overflow are checked in the modules themselves, per run.
+    # Bounds are each module's own affair: it checks them per run, or leaves Cython's boundscheck on.
     "cdivision": True,
     "initializedcheck": False,
 }
@@ -41,12 +41,13 @@ def extensions() -> list[Extension]:
             [path],
             extra_compile_args=["-O2", "-g0"] if unix else [],
             extra_link_args=["-s"] if sys.platform.startswith("linux") else [],
-            optional=True,
         )
         for path in COMPILED
         if os.path.exists(path)
     ]
     built: list[Extension] = cythonize(modules, compiler_directives=DIRECTIVES, build_dir="build/cython", quiet=True)
+    for extension in built:
+        extension.optional = True  # given to the constructor it is lost in cythonize
     return built
 
 

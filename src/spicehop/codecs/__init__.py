@@ -7,8 +7,12 @@ count against a limit before they allocate.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from importlib.machinery import EXTENSION_SUFFIXES
+
+if sys.byteorder != "little":
+    raise ImportError("the image codecs handle pixels as little-endian words and need a machine of that byte order")
 
 #: The modules that the build compiles when it can (`COMPILED` in setup.py lists their files).
 HOT_MODULES = ("lz_kernels", "quic_kernels")
