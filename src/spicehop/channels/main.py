@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from spicehop.channels.agent import Agent
 from spicehop.channels.channel import ChannelEvent, ClientChannel, Received
 from spicehop.errors import ProtocolError
 from spicehop.wire import main
@@ -22,6 +23,7 @@ class MainChannel(ClientChannel):
         super().__init__(ChannelType.MAIN, 0)
         self.schemes = schemes
         self.session_id = 0
+        self.agent = Agent()
         self.guest_name = ""
         self.mouse_mode: int = MouseMode.SERVER
         self.supported_mouse_modes: int = MouseMode.SERVER
@@ -39,8 +41,18 @@ class MainChannel(ClientChannel):
             case main.Init():
                 self.session_id = message.session_id
                 self._mouse_modes(message.supported_mouse_modes, message.current_mouse_mode)
+                if message.agent_connected:
+                    self._agent_connected(message.agent_tokens)
             case main.MouseMode():
                 self._mouse_modes(message.supported, message.current)
+            case main.AgentConnectedTokens():
+                self._agent_connected(message.tokens)
+            case main.AgentDisconnected():
+                self.agent.disconnect()
+            case main.AgentData():
+                self.agent.data_received(message.data)
+            case main.AgentToken():
+                self.agent.tokens_received(message.tokens)
             case main.Name():
                 self.guest_name = bytes(message.name).decode("utf-8", "replace")
             case main.ChannelsList() if len(message.channels) > MAX_CHANNELS:
@@ -48,6 +60,17 @@ class MainChannel(ClientChannel):
             case _:
                 pass
         events.append(Received(message))
+
+    def _agent_connected(self, tokens: int) -> None:
+        for message in self.agent.connect(tokens):
+            self.send(message)
+
+    def reset(self) -> None:
+        super().reset()
+        self.agent.disconnect()
+
+    def next_message(self, now: float) -> Message | None:
+        return self.agent.next_message()
 
     def _mouse_modes(self, supported: int, current: int) -> None:
         """Ask for client mode wherever it is offered, as spice-gtk does: the pointer then has a position."""

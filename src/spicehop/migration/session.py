@@ -291,6 +291,9 @@ class ClientSession:
     def connection_failed(self, link: Link, error: SpicehopError, now: float) -> None:
         """A connection cannot be used any more."""
         role = link.role
+        if role is Role.CURRENT and link.key != MAIN and self.state is ClientState.AWAITING_TARGET_INIT:
+            self.leave(link)  # After MIGRATE_END the source closes every channel; the target's are linked already.
+            return
         self.note("channel.lost", link.key, server=str(link.address), role=role.value, reason=str(error))
         self.leave(link)
         if role is Role.TARGET:
@@ -327,7 +330,7 @@ class ClientSession:
                     self.travel.migrate_received(key, now)
                 case SwapReady():
                     if event.data is not None:
-                        self.note("channel.migrate-data", key, bytes=len(event.data))
+                        self.note("channel.migrate-data", key, size=len(event.data))
                     self.travel.swap(key, event.data, now)
                 case MustWait():
                     pass
