@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import assert_never
 
 from spicehop.conductor.qmp import QmpAddress, QmpPeer, QmpRefusal
-from spicehop.errors import ConnectionLost, SpicehopError, UsageError
+from spicehop.errors import ConnectionLost, MigrationError, SpicehopError, UsageError
 from spicehop.migration.conducting import Conducting
 from spicehop.migration.conducting_events import (
     Begun,
@@ -167,6 +168,8 @@ class Conductor:
         self._peer_trace = {peer: self._trace.for_party(peer.value) for peer in Peer}
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._work: asyncio.Future[Result] | None = None
+        self._abandoned = False
         self._peers = {
             Peer.SOURCE: QmpPeer("source", QmpAddress.parse(options.source)),
             Peer.TARGET: QmpPeer("target", QmpAddress.parse(options.target)),
@@ -176,12 +179,23 @@ class Conductor:
         """Undo the migration; when the machine has moved already, it is finished instead."""
         self._events.put_nowait(CancelRequested())
 
+    def abandon(self) -> None:
+        """Stop at once and undo nothing; `run` then raises MigrationError."""
+        self._abandoned = True
+        if self._work is not None:
+            self._work.cancel()
+
     async def run(self) -> Result:
-        """Run the migration to its end."""
-        work = asyncio.ensure_future(self._run())
+        """Run the migration to its end. Raises ConnectError when a monitor does not answer."""
+        work = self._work = asyncio.ensure_future(self._run())
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
+            if self._abandoned:
+                raise MigrationError(
+                    "Left in the middle: the machine may be at the source, at the target or under way; "
+                    "ask both with query-status and query-migrate."
+                ) from None
             self.cancel()
             await asyncio.wait((work,))
             raise
@@ -283,7 +297,7 @@ class Conductor:
         elif event == "MIGRATION":
             trace.record("qmp.MIGRATION", status=str(detail.get("status")))
         elif event == "MIGRATION_PASS":
-            trace.record("qmp.MIGRATION_PASS", **{"pass": detail.get("pass")})
+            trace.record("qmp.MIGRATION_PASS", **{"pass": detail.get("pass")})  # type: ignore[arg-type]
         else:
             trace.record(f"qmp.{event}")
 
@@ -294,7 +308,7 @@ class Conductor:
         except TimeoutError:
             failure = f"no answer in {PROBE_LIMIT:g} s"
         except OSError as error:
-            failure = error.strerror or str(error)
+            failure = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
         else:
             failure = ""
             writer.close()

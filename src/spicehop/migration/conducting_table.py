@@ -38,6 +38,9 @@ class State(StrEnum):
     CANCELLING = "CancellingMigration"
     CHECKING = "CheckingSource"
     """The source is asked whether it runs and has its sessions."""
+    SETTLING_BACK = "SettlingBack"
+    """A moment in which a session that only seemed to stay can end."""
+    RECHECKING = "RecheckingSource"
     RESUMING = "ResumingSource"
     """The source did not run on by itself and is told to."""
     ASKING_TARGET = "AskingTarget"
@@ -81,7 +84,10 @@ _UNTOLD = (State.SURVEYING, State.PROBING, State.PREPARING)
 _TOLD = (State.INFORMING, State.LINKING, State.PAUSING)
 _UNDER_WAY = (State.LAUNCHING, State.MIGRATING)
 _MOVED = (State.HANDING_OVER, State.VERIFYING, State.SETTLING, State.CONFIRMING, State.ENDING)
-_GOING_BACK = (State.RELEASING, State.CANCELLING, State.CHECKING, State.RESUMING)
+_GOING_BACK = (
+    *(State.RELEASING, State.CANCELLING, State.CHECKING),
+    *(State.SETTLING_BACK, State.RECHECKING, State.RESUMING),
+)
 _IN_PROGRESS = (*_UNTOLD, *_TOLD, *_UNDER_WAY, *_MOVED, *_GOING_BACK, State.ASKING_TARGET)
 
 
@@ -189,11 +195,15 @@ def _table() -> dict[tuple[State, Input], Row]:
     stay((State.CHECKING,), Input.ALL_ANSWERED, "judge_source")
     stay((State.CHECKING,), Input.STANDS, "check_source_later")
     stay((State.CHECKING,), Input.POLL_DUE, "check_source_again")
-    go((State.CHECKING,), Input.RUNS, "finish_rolled_back", State.DONE)
+    go((State.CHECKING,), Input.RUNS, "settle_back", State.SETTLING_BACK)
     go((State.CHECKING,), Input.PHASE_OVER, "resume_source", State.RESUMING)
+    go((State.SETTLING_BACK,), Input.PHASE_OVER, "recheck_sessions", State.RECHECKING)
+    stay((State.RECHECKING,), Input.ANSWERED, "take_source_answer")
+    stay((State.RECHECKING,), Input.REFUSED, "take_source_answer")
+    go((State.RECHECKING,), Input.ALL_ANSWERED, "finish_rolled_back", State.DONE)
     stay((State.RESUMING,), Input.ANSWERED, "take_resumed_answer")
     stay((State.RESUMING,), Input.REFUSED, "take_resumed_answer")
-    go((State.RESUMING,), Input.RUNS, "finish_rolled_back", State.DONE)
+    go((State.RESUMING,), Input.RUNS, "settle_back", State.SETTLING_BACK)
     go((State.RESUMING,), Input.STANDS, "finish_source_stands", State.DONE)
     stay((State.ASKING_TARGET,), Input.ANSWERED, "judge_target")
     stay((State.ASKING_TARGET,), Input.REFUSED, "judge_target")

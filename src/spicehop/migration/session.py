@@ -288,6 +288,12 @@ class ClientSession:
             self.leave(link)
         self._restore_at.clear()
 
+    def channel_failed(self, key: ChannelKey, error: SpicehopError, now: float) -> None:
+        """The application cannot use what a channel sends; its connection ends, as for any other wrong bytes."""
+        link = self._current.get(key)
+        if link is not None:
+            self.connection_failed(link, error, now)
+
     def connection_failed(self, link: Link, error: SpicehopError, now: float) -> None:
         """A connection cannot be used any more."""
         role = link.role

@@ -81,6 +81,8 @@ class Travel:
         match message:
             case main.MigrateBegin() | main.MigrateBeginSeamless():
                 action = self._session.machine.step(ClientInput.BEGIN_RECEIVED)
+                if action is ClientAction.LINK_OTHER_TARGET:
+                    self._session.note("migration.replaced")
                 if action is ClientAction.POSTPONE_BEGIN:
                     self._postponed = message
                 else:
@@ -90,9 +92,11 @@ class Travel:
                 reason = self.target.reason if self.target is not None else ""
                 self._switch_host(self._address(message), reason or "the source told the client to switch host", now)
             case main.MigrateCancel():
+                self._session.note("migration.cancel")
                 self._reason = "the source cancelled the migration"
                 self._step(ClientInput.CANCEL_RECEIVED, now)
             case main.MigrateEnd():
+                self._session.note("migration.end")
                 self._step(ClientInput.MIGRATE_END_RECEIVED, now)
             case _:
                 pass
@@ -119,7 +123,7 @@ class Travel:
             self.target.reason = "the source does not hand over state"
         self._deadline = now + LINKING_DEADLINE
         self._expect_stop(True)
-        self._session.note("migration.begin", target=str(self.target.address), seamless=seamless)
+        self._note_address("migration.begin", self.target.address, scheme=SEAMLESS if seamless else SEMI_SEAMLESS)
         self._session.emit(c.MigrationStarted(self.target.address))
         self.target.links[MAIN] = self._session.connect(MAIN, self.target.address, Role.TARGET, now)
 
@@ -130,6 +134,7 @@ class Travel:
             return
         assert link.linked is not None
         if link.key == MAIN:
+            self._session.note("migration.target-linked", MAIN, server=str(link.address))
             if target.wants_seamless and MainCap.SEAMLESS_MIGRATE in link.linked.capabilities.channel:
                 request = main.MigrateDstDoSeamless(target.source_version)
                 number = registry.number_of(request, ChannelType.MAIN, Direction.FROM_CLIENT)
@@ -169,7 +174,7 @@ class Travel:
         link.held = held + reader.take_rest()
         if not target.answered:
             target.reason = "the target refused to restore state"
-        self._session.note("migration.target-answered", seamless=target.answered)
+        self._session.note(f"migration.seamless-{'accepted' if target.answered else 'refused'}")
         self._session.command(c.PauseReading(link.id))
         self._link_others(now)
         self._check_ready(now)
@@ -292,7 +297,7 @@ class Travel:
         self._moved[key] = ChannelOutcome(name_of(key), "moved", size)
         events = session.channels[key].swap(link.take_linked(), data, now)
         session.command(c.ResumeReading(link.id))
-        session.note("channel.swapped", key, server=str(link.address), bytes=size)
+        session.note("channel.swapped", key, server=str(link.address), size=size)
         session.emit(c.ChannelSwapped(key))
         session.handle_events(key, events, now)
         self._check_all_swapped(now)
@@ -408,7 +413,7 @@ class Travel:
         self._drop_target()
         self._left_behind.clear()
         self._left_from = str(session.address)
-        session.note("migration.switch-host", target=str(address), reason=reason)
+        self._note_address("migration.switch-host", address, reason=reason)
         session.leave_all()
         self.target = Target(address, False, 0, started, reason=reason)
         self._switched = now
@@ -494,6 +499,9 @@ class Travel:
         for channel in self._session.channels.values():
             if isinstance(channel, VmcChannel):
                 channel.migrating = expected
+
+    def _note_address(self, event: str, address: Address, **detail: str) -> None:
+        self._session.note(event, None, host=address.host, port=address.port, tls_port=address.tls_port, **detail)
 
     def _nothing(self, now: float) -> None:
         pass
