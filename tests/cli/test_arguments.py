@@ -6,44 +6,33 @@ from pathlib import Path
 
 import pytest
 
-from spicehop.cli.arguments import PASSWORD_VARIABLE, host_map, password, server_url
+from spicehop.cli.arguments import PASSWORD_VARIABLE, host_map, password, server_address
 from spicehop.errors import OperationError, UsageError
 
 GOOD = [
-    ("spice://host:5930", "spice://host:5930"),
-    ("host:5930", "spice://host:5930"),
-    ("spice://host:5930/", "spice://host:5930"),
-    ("spice://[::1]:5930", "spice://[::1]:5930"),
-    ("[::1]:5930", "spice://[::1]:5930"),
-    ("SPICE://10.0.0.1:1", "spice://10.0.0.1:1"),
-    ("spice+unix:///run/vm.sock", "spice+unix:///run/vm.sock"),
+    ("spice://host:5930", "host:5930"),
+    ("host:5930", "host:5930"),
+    ("spice://host:5930/", "host:5930"),
+    ("host", "host:5900"),
+    ("spice://[::1]:5930", "[::1]:5930"),
+    ("[::1]:5930", "[::1]:5930"),
+    ("SPICE://10.0.0.1:1", "10.0.0.1:1"),
 ]
 
-BAD = [
-    ("", "names no host"),
-    ("host", "names no port"),
-    ("spice://host", "give an address like spice://host:5930"),
-    ("spice://:5930", "names no host"),
-    ("spice://host:port", "is no server address"),
-    ("spice://host:99999", "is no server address"),
-    ("spice://host:0", "names no port"),
-    ("spice://host:5930?x=1", "behind the port"),
-    ("spice://[::1:5930", "is no server address"),
-    ("vnc://host:5900", "vnc:// is not spoken here"),
-    ("spice://:secret@host:5930", "does not belong into an address"),
-    ("spice+unix://run/vm.sock", "names no socket"),
-]
+BAD = ["", "spice://:5930", "spice://host:port", "spice://host:99999", "host:0", "host:1?x=1", "spice://[::1:5930",
+       "vnc://host:5900", "spice://:secret@host:5930"]  # fmt: skip
 
 
-@pytest.mark.parametrize(("text", "url"), GOOD)
-def test_addresses(text: str, url: str) -> None:
-    assert server_url(text) == url
+@pytest.mark.parametrize(("text", "address"), GOOD)
+def test_addresses(text: str, address: str) -> None:
+    assert str(server_address(text)) == address
 
 
-@pytest.mark.parametrize(("text", "words"), BAD)
-def test_what_is_wrong_with_an_address_is_said(text: str, words: str) -> None:
-    with pytest.raises(UsageError, match=words.replace("+", r"\+")) as caught:
-        server_url(text)
+@pytest.mark.parametrize("text", BAD)
+def test_what_is_no_address_is_one_sentence(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        server_address(text)
+    assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)
 
 

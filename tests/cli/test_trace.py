@@ -10,13 +10,13 @@ from spicehop.cli.app import main
 from spicehop.trace import FileSink, Trace
 
 EVENTS = [
-    (0.000, "conductor", "conductor.client-migrate-info", "", {}),
-    (0.001, "client", "migration.begin", "main", {"scheme": "seamless", "host": "::1", "port": 5930}),
-    (0.020, "client", "migration.connected", "main", {}),
+    (0.000, "conductor", "conductor.linking", "", {}),
+    (0.001, "client", "migration.begin", "main:0", {"target": "[::1]:5930", "seamless": True}),
+    (0.020, "client", "migration.connected", "main:0", {}),
     (0.900, "source", "qmp.STOP", "", {}),
     (0.910, "source", "qmp.MIGRATION", "", {"status": "completed"}),
-    (0.911, "client", "channel.migrate", "main", {"flags": 3}),
-    (0.915, "client", "channel.swapped", "main", {}),
+    (0.911, "client", "channel.migrate", "main:0", {"flags": 3}),
+    (0.915, "client", "channel.swapped", "main:0", {}),
     (0.916, "client", "migration.done", "", {"scheme": "seamless"}),
     (0.917, "source", "qmp.SPICE_MIGRATE_COMPLETED", "", {}),
     (0.930, "target", "qmp.RESUME", "", {}),

@@ -15,11 +15,11 @@ PHASES_OF_A_SEAMLESS_MIGRATION = [
     ("stopped", "", 20),
     ("last-copy", "", 8),
     ("hand-over", "", 6),
-    ("flush", "main", 1),
-    ("data", "main", 2),
-    ("swap", "main", 1),
+    ("flush", "main:0", 1),
+    ("data", "main:0", 2),
+    ("swap", "main:0", 1),
     ("swap", "cursor:0", 0.5),
-    ("moved", "main", 4),
+    ("moved", "main:0", 4),
     ("moved", "cursor:0", 0.5),
     ("first-picture", "", 30),
 ]
@@ -54,9 +54,9 @@ def test_each_hop_is_a_migration_of_its_own() -> None:
 
 
 def test_what_the_conductor_did_before_belongs_to_the_migration_that_follows() -> None:
-    preflight = timeline((-50, "conductor", "conductor.preflight"), *SEAMLESS)
+    preflight = timeline((-50, "conductor", "conductor.surveying"), *SEAMLESS)
     (migration,) = migrations(preflight)
-    assert migration.records[0].event == "conductor.preflight"
+    assert migration.records[0].event == "conductor.surveying"
     assert migration.begin == preflight[1].time
 
 
@@ -71,7 +71,8 @@ OUTCOMES = [
     (SEAMLESS, "done", "seamless"),
     ((*ANNOUNCED, (30, "client", "migration.aborted")), "aborted", "seamless"),
     ((*ANNOUNCED, (910, "client", "migration.switch-host"), (911, "client", "session.closed")), "lost", "switch-host"),
-    ((*ANNOUNCED, *LINKED, *MOVING, (910, "client", "migration.end")), "unfinished", "semi-seamless"),
+    ((*ANNOUNCED, *LINKED, (910, "client", "migration.step", {"input": "MIGRATE_END received"})),
+     "unfinished", "semi-seamless"),
     ((MOVING[0], (200, "source", "qmp.MIGRATION", {"status": "failed"})), "aborted", ""),
 ]  # fmt: skip
 
@@ -83,8 +84,8 @@ def test_outcome_and_scheme(rows, outcome: str, scheme: str) -> None:
 
 
 def test_semi_seamless_channels_move_from_migrate_end_on() -> None:
-    rows = (*ANNOUNCED, *LINKED, *MOVING, (910, "client", "migration.end", "main"),
-            (915, "client", "channel.swapped", "port:0"))  # fmt: skip
+    rows = (*ANNOUNCED, *LINKED, *MOVING, (910, "client", "migration.step", "", {"input": "MIGRATE_END received"}),
+            (915, "client", "channel.restarted", "port:0"))  # fmt: skip
     (migration,) = migrations(timeline(*rows))
     assert migration.phase("moved", "port:0").duration * 1000 == pytest.approx(5)
 
@@ -99,8 +100,8 @@ def test_the_table_has_a_line_for_each_record_in_milliseconds() -> None:
     lines = table(timeline(*SEAMLESS)).splitlines()
     assert len(lines) == 2 + len(SEAMLESS)
     assert lines[0].split() == ["ms", "party", "session", "channel", "event", "detail"]
-    assert lines[3].split()[:5] == ["1.0", "client", "7", "main", "migration.begin"]
-    assert lines[3].endswith("  scheme=seamless host=127.0.0.1 port=6999")
+    assert lines[3].split()[:5] == ["1.0", "client", "7", "main:0", "migration.begin"]
+    assert lines[3].endswith("  target=127.0.0.1:6999 seamless=true")
     assert "status=setup" in table(timeline(*SEAMLESS))
 
 

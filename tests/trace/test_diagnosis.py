@@ -7,8 +7,14 @@ from timelines import ANNOUNCED, HANDED_OVER, LINKED, MOVING, SEAMLESS, timeline
 
 from spicehop.trace import explain
 
-REFUSED = (3, "client", "migration.connect-error", {"host": "127.0.0.1", "port": 6999, "reason": "connection refused"})
-SWITCH = (910, "client", "migration.switch-host", "main", {"host": "127.0.0.1", "port": 6999})
+TARGET = "127.0.0.1:6999"
+REFUSED = (
+    3,
+    "client",
+    "migration.connect-error",
+    {"reason": f"the client could not use the target: no connection to {TARGET}: connection refused"},
+)
+SWITCH = (910, "client", "migration.switch-host", "main:0", {"target": TARGET})
 STUCK = (
     *ANNOUNCED, *LINKED, *MOVING, *HANDED_OVER,
     (909, "client", "channel.migrate", "port:0", {"flags": 3}),
@@ -30,9 +36,10 @@ CASES = [
          "lost by it."],
     ),
     (
-        (*ANNOUNCED, (3, "client", "migration.connect-error", {"host": "b", "port": 1, "code": 7}), *MOVING),
-        ["The target b:1 refused the client's ticket, so the source can only tell it to switch host when the VM has "
-         "moved."],
+        (*ANNOUNCED, *MOVING,
+         (3, "client", "migration.connect-error", {"reason": "x: the server does not accept the password"})),
+        ["The target 127.0.0.1:6999 refused the client's ticket, so the source can only tell it to switch host when "
+         "the VM has moved."],
     ),
     (
         STUCK,
@@ -58,12 +65,12 @@ CASES = [
          "asked for it), so it was told to switch host to 127.0.0.1:6999 and began anew."],
     ),
     (
-        ((0, "client", "migration.begin", {"scheme": "semi-seamless"}), *LINKED),
+        ((0, "client", "migration.begin", {"seamless": False}), *LINKED),
         ["The source offered no seamless migration: it is off there (seamless-migration=off), several clients are "
          "allowed, or a client lacks the seamless or the agent token capability; queued bytes are not carried then."],
     ),
     (
-        (*ANNOUNCED, (30, "client", "migration.seamless-refused"), *LINKED),
+        (*ANNOUNCED, (30, "client", "migration.target-answered", {"seamless": False}), *LINKED),
         ["The target refused the seamless scheme (DST_SEAMLESS_NACK): it allows several clients or speaks an older "
          "migration protocol, so the channels began anew there."],
     ),
@@ -106,8 +113,8 @@ CASES = [
         ["No picture came from the target after the switch-over: the guest drew nothing, or the display is stuck."],
     ),
     (
-        (*ANNOUNCED, (10, "conductor", "conductor.rolled-back", {"reason": "the target ended"})),
-        ["The conductor says: the target ended."],
+        (*ANNOUNCED, (10, "conductor", "conductor.finished", {"sentence": "The target ended."})),
+        ["The conductor says: The target ended."],
     ),
     (
         (*ANNOUNCED, *LINKED, *MOVING, (909, "client", "channel.migrate", "port:0", {"flags": 3})),
@@ -115,7 +122,7 @@ CASES = [
     ),
     (
         (*ANNOUNCED, *LINKED, *MOVING, *HANDED_OVER[:5], (10920, "source", "qmp.SPICE_MIGRATE_COMPLETED"),
-         (10921, "client", "channel.swapped", "main")),
+         (10921, "client", "channel.swapped", "main:0")),
         ["The source waited 10.0 s for its clients and then dropped them: SPICE_MIGRATE_COMPLETED also comes when its "
          "10 s timer ends, and proves nothing."],
     ),

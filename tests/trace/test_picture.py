@@ -73,7 +73,7 @@ def test_every_event_of_the_switch_over_has_a_tooltip() -> None:
     for words in (
         "channel.flush-mark",
         "qmp.RESUME",
-        "wait for the data of main: 2.0 ms",
+        "wait for the data of main:0: 2.0 ms",
         "qmp.SPICE_MIGRATE_COMPLETED",
     ):
         assert any(words in title for title in titles), words

@@ -6,41 +6,25 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 from spicehop.errors import OperationError, UsageError
+
+if TYPE_CHECKING:
+    from spicehop.migration.commands import Address
 
 PASSWORD_VARIABLE = "SPICEHOP_PASSWORD"
 """Environment variable that may hold the password; a command line would show it to every user of the machine."""
 
 
-def server_url(text: str) -> str:
-    """`text` as a full URL: `spice://host:port` or `spice+unix:///path`; `host:port` alone is understood.
+def server_address(text: str) -> Address:
+    """The server that `text` names: `spice://HOST[:PORT]`, or `HOST:PORT` alone.
 
-    Raises UsageError with a sentence that says what is missing.
+    Raises UsageError with a sentence that says what is wrong.
     """
-    url = text if "://" in text else f"spice://{text}"
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise UsageError(f"{text!r} is no server address; give one like spice://host:5930") from None
-    if "@" in parts.netloc:
-        raise UsageError(f"a password does not belong into an address; use --password-file or {PASSWORD_VARIABLE}")
-    if parts.scheme == "spice+unix":
-        if not parts.path.startswith("/") or parts.netloc:
-            raise UsageError(f"{text!r} names no socket; give one like spice+unix:///run/vm.sock")
-        return url
-    if parts.scheme != "spice":
-        raise UsageError(f"{parts.scheme}:// is not spoken here; give an address like spice://host:5930")
-    if not parts.hostname:
-        raise UsageError(f"{text!r} names no host; give an address like spice://host:5930")
-    if not port:
-        raise UsageError(f"{text!r} names no port; give an address like spice://{parts.hostname}:5930")
-    if parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise UsageError(f"{text!r} has something behind the port; give an address like spice://host:5930")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"spice://{host}:{port}"
+    from spicehop.client.address import parse_url
+
+    return parse_url(text if "://" in text else f"spice://{text}")
 
 
 def host_map(pairs: Iterable[str]) -> dict[str, str]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from spicehop.trace.record import Record
 
 Moment = tuple[str, str, str]
-"""(event, party or "" for any, value of `status` or "" for any): which records a phase begins or ends with."""
+"""(event, party, what): which records a phase begins or ends with; an empty text stands for any. `what` is the
+`status` of a QMP event, the `input` of a step or the `role` of a link."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,76 +44,72 @@ class Phase:
         return self.end - self.start
 
 
+END: Moment = ("migration.step", "", "MIGRATE_END received")
+CANCEL: Moment = ("migration.step", "", "MIGRATE_CANCEL received")
+SWITCH: Moment = ("migration.switch-host", "", "")
+ON_TARGET: Moment = ("channel.linked", "", "target")
+CONNECT_ERROR: Moment = ("migration.connect-error", "", "")
+STOP: Moment = ("qmp.STOP", "source", "")
+COMPLETED: Moment = ("qmp.MIGRATION", "source", "completed")
+FAILED: Moment = ("qmp.MIGRATION", "source", "failed")
+CANCELLED: Moment = ("qmp.MIGRATION", "source", "cancelled")
+SETUP: Moment = ("qmp.MIGRATION", "source", "setup")
+HANDED_OVER: Moment = ("qmp.SPICE_MIGRATE_COMPLETED", "", "")
+
+
+def _any(event: str) -> Moment:
+    return (event, "", "")
+
+
 RULES: tuple[PhaseRule, ...] = (
     PhaseRule("link", "link to the target", "client",
-              (("migration.begin", "", ""),),
-              (("migration.target-linked", "", ""), ("migration.connect-error", "", "")), "session"),
+              (_any("migration.begin"),), (ON_TARGET, CONNECT_ERROR), "session"),
     PhaseRule("connect", "link the other channels", "client",
-              (("migration.target-linked", "", ""),),
-              (("migration.connected", "", ""), ("migration.connect-error", "", "")), "session"),
+              (ON_TARGET,), (_any("migration.connected"), CONNECT_ERROR), "session"),
     PhaseRule("copy", "live copy", "source",
-              (("qmp.MIGRATION", "source", "setup"), ("conductor.migrate", "", ""),
-               ("qmp.MIGRATION", "source", "active")),
-              (("qmp.STOP", "source", ""), ("qmp.MIGRATION", "source", "completed"),
-               ("qmp.MIGRATION", "source", "failed"), ("qmp.MIGRATION", "source", "cancelled"))),
+              (SETUP, _any("conductor.migrating")), (STOP, COMPLETED, FAILED, CANCELLED)),
     PhaseRule("stopped", "VM stands still", "vm",
-              (("qmp.STOP", "source", ""),),
-              (("qmp.RESUME", "target", ""), ("qmp.RESUME", "source", ""))),
+              (STOP,), (("qmp.RESUME", "target", ""), ("qmp.RESUME", "source", ""))),
     PhaseRule("last-copy", "last copy", "source",
-              (("qmp.STOP", "source", ""),),
-              (("qmp.MIGRATION", "source", "completed"), ("qmp.MIGRATION", "source", "failed"),
-               ("qmp.MIGRATION", "source", "cancelled"))),
+              (STOP,), (COMPLETED, FAILED, CANCELLED)),
     PhaseRule("hand-over", "hand-over of the sessions", "source",
-              (("channel.migrate", "", ""), ("migration.end", "", ""), ("migration.switch-host", "", "")),
-              (("qmp.SPICE_MIGRATE_COMPLETED", "", ""),)),
+              (_any("channel.migrate"), END, SWITCH), (HANDED_OVER,)),
     PhaseRule("flush", "to the flush mark", "client",
-              (("channel.migrate", "", ""),), (("channel.flush-mark", "", ""),), "channel"),
+              (_any("channel.migrate"),), (_any("channel.flush-mark"),), "channel"),
     PhaseRule("data", "wait for the data", "client",
-              (("channel.flush-mark", "", ""),), (("channel.migrate-data", "", ""),), "channel"),
+              (_any("channel.flush-mark"),), (_any("channel.migrate-data"),), "channel"),
     PhaseRule("swap", "swap", "client",
-              (("channel.migrate-data", "", ""), ("channel.migrate", "", ""), ("migration.end", "", "")),
-              (("channel.swapped", "", ""),), "channel"),
+              (_any("channel.migrate-data"), _any("channel.migrate"), END),
+              (_any("channel.swapped"), _any("channel.restarted")), "channel"),
     PhaseRule("moved", "channel moved", "client",
-              (("channel.migrate", "", ""), ("migration.end", "", "")), (("channel.swapped", "", ""),), "channel"),
+              (_any("channel.migrate"), END), (_any("channel.swapped"), _any("channel.restarted")), "channel"),
     PhaseRule("first-picture", "stop to first picture", "client",
-              (("qmp.STOP", "source", ""), ("channel.migrate", "", ""), ("migration.end", "", ""),
-               ("migration.switch-host", "", "")),
-              (("picture.first", "", ""),)),
+              (STOP, _any("channel.migrate"), END, SWITCH), (_any("picture.first"),)),
 )  # fmt: skip
 """The phases, in the order in which they happen. Of several `starts` the first one that was recorded counts."""
 
-OPENERS: tuple[Moment, ...] = (
-    ("conductor.client-migrate-info", "", ""),
-    ("migration.begin", "", ""),
-    ("qmp.MIGRATION", "source", "setup"),
-)
+OPENERS: tuple[Moment, ...] = (_any("conductor.linking"), _any("migration.begin"), SETUP)
 """What a migration begins with. The second of the same kind, or one after the switch-over, begins the next one."""
 
 _PAST_THE_MIDDLE: tuple[Moment, ...] = (
-    ("qmp.STOP", "source", ""),
-    ("channel.migrate", "", ""),
-    ("migration.end", "", ""),
-    ("migration.switch-host", "", ""),
-    ("migration.cancel", "", ""),
-    ("migration.aborted", "", ""),
-    ("migration.done", "", ""),
-    ("qmp.MIGRATION", "source", "failed"),
-    ("qmp.MIGRATION", "source", "cancelled"),
-)
+    STOP, _any("channel.migrate"), END, SWITCH, CANCEL,
+    _any("migration.aborted"), _any("migration.done"), FAILED, CANCELLED,
+)  # fmt: skip
 
 
 def matches(record: Record, moment: Moment) -> bool:
     """Whether `record` is what `moment` describes."""
-    event, party, status = moment
-    return (
-        record.event == event and (not party or record.party == party) and (not status or status_of(record) == status)
-    )
+    event, party, what = moment
+    return record.event == event and (not party or record.party == party) and (not what or what_of(record) == what)
 
 
-def status_of(record: Record) -> str:
-    """The `status` of a QMP event, whether its data was recorded flat or under `data`."""
-    status = field_of(record, "status")
-    return status if isinstance(status, str) else ""
+def what_of(record: Record) -> str:
+    """The `status`, `input` or `role` of a record; QMP's status also when it was recorded under `data`."""
+    for name in ("status", "input", "role"):
+        value = field_of(record, name)
+        if isinstance(value, str):
+            return value
+    return ""
 
 
 def field_of(record: Record, name: str) -> object:
@@ -133,12 +130,10 @@ class Migration:
     """From its announcement to just before the next one's."""
     phases: tuple[Phase, ...]
 
-    def first(self, event: str, *, party: str = "", status: str = "", channel: str | None = None) -> Record | None:
+    def first(self, event: str | Moment, *, party: str = "") -> Record | None:
         """The first record of that kind."""
-        for record in self.records:
-            if matches(record, (event, party, status)) and channel in (None, record.channel):
-                return record
-        return None
+        moment = (event, party, "") if isinstance(event, str) else event
+        return next((record for record in self.records if matches(record, moment)), None)
 
     def every(self, event: str) -> list[Record]:
         """All records of that kind."""
@@ -171,11 +166,9 @@ class Migration:
         for event, word in (("migration.done", "done"), ("migration.aborted", "aborted"), ("session.closed", "lost")):
             if self.first(event):
                 return word
-        if self.first("qmp.MIGRATION", party="source", status="cancelled"):
+        if self.first(CANCELLED) or self.first(FAILED):
             return "aborted"
-        if self.first("qmp.MIGRATION", party="source", status="failed"):
-            return "aborted"
-        return "done" if self.first("qmp.SPICE_MIGRATE_COMPLETED") else "unfinished"
+        return "done" if self.first(HANDED_OVER) else "unfinished"
 
     @property
     def scheme(self) -> str:
@@ -184,14 +177,16 @@ class Migration:
             record = self.first(event)
             if record and isinstance(record.detail.get("scheme"), str) and record.detail["scheme"]:
                 return str(record.detail["scheme"])
-        if self.first("migration.switch-host"):
+        if self.first(SWITCH):
             return "switch-host"
-        if self.first("migration.end"):
+        if self.first(END):
             return "semi-seamless"
         if self.first("channel.migrate"):
             return "seamless"
         begin = self.first("migration.begin")
-        return str(begin.detail.get("scheme", "")) if begin else ""
+        if begin is None or "seamless" not in begin.detail:
+            return ""
+        return "seamless" if begin.detail["seamless"] else "semi-seamless"
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -235,7 +230,7 @@ def _split(ordered: Sequence[Record]) -> list[list[Record]]:
             waiting.append(record)
         else:
             parts[-1].append(record)
-            closed = closed or record.event in ("conductor.finished", "conductor.rolled-back")
+            closed = closed or record.event == "conductor.finished"
     if parts:
         parts[-1].extend(waiting)
     return parts
@@ -262,9 +257,9 @@ def _scopes(rule: PhaseRule, records: Sequence[Record]) -> list[tuple[int | None
 
 
 def _within(record: Record, session: int | None, channel: str | None) -> bool:
-    # A channel's phase may begin with what the main channel alone was told (MIGRATE_END).
+    # A channel's phase may begin with what the session as a whole was told (MIGRATE_END).
     return (session is None or record.session == session) and (
-        channel is None or record.channel == channel or record.event.startswith("migration.")
+        channel is None or record.channel == channel or record.event == "migration.step"
     )
 
 

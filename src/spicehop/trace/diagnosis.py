@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from spicehop.trace.analysis import Migration, field_of, migrations, status_of
+from spicehop.trace.analysis import (
+    COMPLETED,
+    HANDED_OVER,
+    STOP,
+    SWITCH,
+    Migration,
+    field_of,
+    migrations,
+    what_of,
+)
 from spicehop.trace.record import Record
 
 Finding = Callable[[Migration], Iterator[str]]
@@ -69,11 +78,11 @@ def _outcome(migration: Migration) -> Iterator[str]:
 def _unreachable_target(migration: Migration) -> Iterator[str]:
     for error in migration.every("migration.connect-error"):
         where = _address(error) or _address(migration.first("migration.begin"))
-        reason = _reason(error)
+        reason = _root(_reason(error))
         line = f"The client could not reach {where or 'the target'}{f' ({reason})' if reason else ''}"
-        if _code(error) == 7 or "permission" in reason.lower() or "ticket" in reason.lower():
+        if "password" in reason:
             line = f"The target{f' {where}' if where else ''} refused the client's ticket"
-        if migration.first("migration.switch-host"):
+        if migration.first(SWITCH):
             yield f"{line}, so the source told it to switch host after the VM had moved."
         elif migration.outcome == "aborted":
             yield f"{line}; the migration was given up, so nothing was lost by it."
@@ -82,7 +91,7 @@ def _unreachable_target(migration: Migration) -> Iterator[str]:
 
 
 def _late_client(migration: Migration) -> Iterator[str]:
-    completed = migration.first("qmp.MIGRATION", party="source", status="completed")
+    completed = migration.first(COMPLETED)
     begin, connected = migration.first("migration.begin"), migration.first("migration.connected")
     if completed is None or begin is None or migration.first("migration.connect-error"):
         return
@@ -96,9 +105,9 @@ def _late_client(migration: Migration) -> Iterator[str]:
 
 
 def _not_announced(migration: Migration) -> Iterator[str]:
-    if migration.first("migration.begin") or migration.first("conductor.client-migrate-info"):
+    if migration.first("migration.begin") or migration.first("qmp.client_migrate_info"):
         return
-    if migration.first("qmp.STOP", party="source") and any(r.party == "client" for r in migration.records):
+    if migration.first(STOP) and any(r.party == "client" for r in migration.records):
         yield (
             "The VM was moved without telling the client where to (no client_migrate_info), "
             "so its session could only end with the source."
@@ -107,12 +116,13 @@ def _not_announced(migration: Migration) -> Iterator[str]:
 
 def _semi_seamless(migration: Migration) -> Iterator[str]:
     begin = migration.first("migration.begin")
-    if migration.first("migration.seamless-refused"):
+    answer = migration.first("migration.target-answered")
+    if answer is not None and answer.detail.get("seamless") is False:
         yield (
             "The target refused the seamless scheme (DST_SEAMLESS_NACK): it allows several clients or speaks an older "
             "migration protocol, so the channels began anew there."
         )
-    elif begin is not None and begin.detail.get("scheme") == "semi-seamless":
+    elif begin is not None and begin.detail.get("seamless") is False:
         yield (
             "The source offered no seamless migration: it is off there (seamless-migration=off), several clients are "
             "allowed, or a client lacks the seamless or the agent token capability; queued bytes are not carried then."
@@ -120,7 +130,7 @@ def _semi_seamless(migration: Migration) -> Iterator[str]:
 
 
 def _no_scheme(migration: Migration) -> Iterator[str]:
-    switch = migration.first("migration.switch-host")
+    switch = migration.first(SWITCH)
     if switch and not migration.first("migration.begin"):
         yield (
             "The client was not told of the target before the VM moved (it lacks the semi-seamless capability, or "
@@ -140,7 +150,7 @@ def _stuck_channels(migration: Migration) -> Iterator[str]:
             continue
         marked = any(r.event == "channel.flush-mark" for r in later)
         fetched = any(r.event == "channel.migrate-data" for r in later)
-        ended = next((r for r in later if r.event in ("channel.lost", "channel.closed")), None)
+        ended = next((r for r in later if r.event == "channel.lost"), None)
         kind = name.partition(":")[0]
         if ended is None:
             missing = "its data" if marked else "the client's flush mark"
@@ -184,8 +194,8 @@ def _late_completion(migration: Migration) -> Iterator[str]:
 
 
 def _missing_completion(migration: Migration) -> Iterator[str]:
-    completed = migration.first("qmp.MIGRATION", party="source", status="completed")
-    over = migration.first("qmp.SPICE_MIGRATE_COMPLETED")
+    completed = migration.first(COMPLETED)
+    over = migration.first(HANDED_OVER)
     shutdown = next((r for r in migration.every("qmp.SHUTDOWN") if r.party == "source"), None)
     if completed and shutdown and (over is None or shutdown.time < over.time):
         yield (
@@ -195,7 +205,7 @@ def _missing_completion(migration: Migration) -> Iterator[str]:
 
 
 def _cancelled(migration: Migration) -> Iterator[str]:
-    statuses = {status_of(r) for r in migration.every("qmp.MIGRATION") if r.party == "source"}
+    statuses = {what_of(r) for r in migration.every("qmp.MIGRATION") if r.party == "source"}
     aborted = migration.first("migration.aborted")
     if "failed" in statuses:
         error = next((field_of(r, "error") for r in migration.every("qmp.MIGRATION") if field_of(r, "error")), None)
@@ -206,12 +216,12 @@ def _cancelled(migration: Migration) -> Iterator[str]:
         why = _reason(aborted)
         because = f" ({why})" if why else ""
         yield f"The source cancelled the announcement{because}; the client dropped its links to the target."
-    if migration.first("migration.replaced"):
+    if any(r.detail.get("action") == "drop the target, link the new one" for r in migration.every("migration.step")):
         yield "A second announcement came before the first was over; the client went on with the second target."
 
 
 def _conductor(migration: Migration) -> Iterator[str]:
-    for event in ("conductor.failed", "conductor.rolled-back", "conductor.warning"):
+    for event in ("conductor.finding", "conductor.finished"):
         for record in migration.every(event):
             why = _reason(record)
             if why:
@@ -232,7 +242,7 @@ def _long_stop(migration: Migration) -> Iterator[str]:
             f"The VM stood still for {_seconds(stop.duration)}; QEMU drops keys that reach it in that time, "
             "so some may be missing in the guest."
         )
-    elif stop is None and migration.first("qmp.STOP", party="source"):
+    elif stop is None and migration.first(STOP):
         if any(r.event.startswith("qmp.") and r.party == "target" for r in migration.records):
             yield "The VM was stopped at the source and is not seen running anywhere afterwards."
         else:
@@ -266,26 +276,21 @@ RULES: tuple[Rule, ...] = (
 
 
 def _reason(record: Record | None) -> str:
-    for name in ("reason", "error", "message"):
+    for name in ("reason", "sentence"):
         value = record.detail.get(name) if record else None
         if isinstance(value, str) and value:
             return value
     return ""
 
 
-def _code(record: Record) -> object:
-    return record.detail.get("code")
+def _root(reason: str) -> str:
+    """The innermost cause of a reason that was built as `what: why`."""
+    return reason.rpartition(": ")[2].rstrip(".")
 
 
 def _address(record: Record | None) -> str:
-    if record is None:
-        return ""
-    host = record.detail.get("host")
-    port = record.detail.get("port") or record.detail.get("tls_port")
-    if not isinstance(host, str) or not host:
-        return ""
-    shown = f"[{host}]" if ":" in host else host
-    return f"{shown}:{port}" if port else shown
+    target = record.detail.get("target") if record else None
+    return target if isinstance(target, str) else ""
 
 
 def _after(migration: Migration, record: Record | None) -> str:

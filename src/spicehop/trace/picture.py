@@ -10,7 +10,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from spicehop.trace.analysis import Migration, Phase, migrations
+from spicehop.trace.analysis import (
+    CANCEL,
+    CANCELLED,
+    COMPLETED,
+    CONNECT_ERROR,
+    END,
+    FAILED,
+    HANDED_OVER,
+    ON_TARGET,
+    STOP,
+    SWITCH,
+    Migration,
+    Moment,
+    Phase,
+    matches,
+    migrations,
+)
 from spicehop.trace.drawing import STYLE, box, diamond, line, path, spread, text, ticks, width_of
 from spicehop.trace.events import meaning
 from spicehop.trace.record import Record
@@ -32,27 +48,27 @@ LEGEND = (
     ("swap", "to the target's socket"), ("first-picture", "to the first picture"),
 )  # fmt: skip
 
-_CALLS: tuple[tuple[str, str, str, str], ...] = (
-    ("migration.begin", "", "", "client told"),
-    ("migration.target-linked", "", "", "linked"),
-    ("migration.connected", "", "", "connected"),
-    ("migration.connect-error", "", "", "target not reached"),
-    ("qmp.STOP", "source", "", "VM stops"),
-    ("qmp.MIGRATION", "source", "completed", "VM moved"),
-    ("qmp.MIGRATION", "source", "failed", "VM migration failed"),
-    ("qmp.MIGRATION", "source", "cancelled", "VM migration cancelled"),
-    ("channel.migrate", "", "", "MIGRATE"),
-    ("migration.end", "", "", "MIGRATE_END"),
-    ("migration.switch-host", "", "", "SWITCH_HOST"),
-    ("migration.cancel", "", "", "MIGRATE_CANCEL"),
-    ("migration.done", "", "", "session moved"),
-    ("migration.aborted", "", "", "given up"),
-    ("session.closed", "", "", "session closed"),
-    ("qmp.SPICE_MIGRATE_COMPLETED", "", "", "SPICE_MIGRATE_COMPLETED"),
-    ("qmp.RESUME", "", "", "VM runs"),
-    ("picture.first", "", "", "first picture"),
+_CALLS: tuple[tuple[Moment, str], ...] = (
+    (("migration.begin", "", ""), "client told"),
+    (ON_TARGET, "linked"),
+    (("migration.connected", "", ""), "connected"),
+    (CONNECT_ERROR, "target not reached"),
+    (STOP, "VM stops"),
+    (COMPLETED, "VM moved"),
+    (FAILED, "VM migration failed"),
+    (CANCELLED, "VM migration cancelled"),
+    (("channel.migrate", "", ""), "MIGRATE"),
+    (END, "MIGRATE_END"),
+    (SWITCH, "SWITCH_HOST"),
+    (CANCEL, "MIGRATE_CANCEL"),
+    (("migration.done", "", ""), "session moved"),
+    (("migration.aborted", "", ""), "given up"),
+    (("session.closed", "", ""), "session closed"),
+    (HANDED_OVER, "SPICE_MIGRATE_COMPLETED"),
+    (("qmp.RESUME", "", ""), "VM runs"),
+    (("picture.first", "", ""), "first picture"),
 )
-"""(event, party, status, label) of what is labelled above a panel; the first record of each."""
+"""What is labelled above a panel; the first record of each."""
 
 
 @dataclass(slots=True)
@@ -135,7 +151,7 @@ def _migration(migration: Migration, top: float, *, numbered: bool, heading: boo
     panel, y = _Panel(migration, whole, begin, name, window, per_channel=window is None).draw(y)
     parts += panel
     if window is not None:
-        zero = migration.first("qmp.STOP", party="source")
+        zero = migration.first(STOP)
         origin = zero.time if zero else _first_switch(migration, window[0])
         since = "after the VM's stop" if zero else "after the first word of it"
         panel, y = _Panel(migration, window, origin, f"The switch-over, in ms {since}", None, per_channel=True).draw(
@@ -147,8 +163,9 @@ def _migration(migration: Migration, top: float, *, numbered: bool, heading: boo
 
 
 def _first_switch(migration: Migration, default: float) -> float:
-    events = ("channel.migrate", "migration.end", "migration.switch-host")
-    return min((r.time for r in migration.records if r.event in events), default=default)
+    beginnings = (("channel.migrate", "", ""), END, SWITCH)
+    times = (r.time for r in migration.records if any(matches(r, moment) for moment in beginnings))
+    return min(times, default=default)
 
 
 def _switch_over(migration: Migration) -> tuple[float, float] | None:
@@ -239,8 +256,8 @@ class _Panel:
     def _calls(self, top: float) -> tuple[Callable[[float], list[str]], float]:
         """Labels above the lanes with leader lines, in as many rows as they need."""
         found: list[tuple[float, str, str]] = []
-        for event, party, status, label in _CALLS:
-            record = self._migration.first(event, party=party, status=status)
+        for moment, label in _CALLS:
+            record = self._migration.first(moment)
             if record is not None and self._low <= record.time <= self._high:
                 found.append((record.time, label, self._since(record.time)))
         found.sort()
@@ -344,7 +361,7 @@ def _channel_lane(migration: Migration, session: int, channel: str, high: float)
     told = next((r.time for r in here if r.event == "channel.migrate"), None)
     if told is not None and moved is None:
         start = max([told, *(end for _, end, *_ in lane.bars)])
-        end = next((r.time for r in here if r.event in ("channel.lost", "channel.closed") and r.time >= told), high)
+        end = next((r.time for r in here if r.event == "channel.lost" and r.time >= told), high)
         label = f"never moved, {duration_text(end - start)}"
         lane.bars.append((start, end, "stopped", label, f"{channel} {label}"))
     return lane
@@ -371,7 +388,7 @@ def _vm_lane(migration: Migration, span: tuple[float, float]) -> _Lane:
     low, high = span
     lane = _Lane("Virtual machine")
     stop = migration.phase("stopped")
-    halted = migration.first("qmp.STOP", party="source")
+    halted = migration.first(STOP)
     if stop is None:
         end = min(high, halted.time) if halted else high
         lane.bars.append((low, end, "source", "runs at the source", "the VM runs at the source"))
