@@ -34,6 +34,7 @@ ECHO_PORT = "org.example.echo.0"
 GUEST_UUID = "5b1ce40b-0000-4000-8000-000000000001"
 _POLL_SECONDS = 0.05
 _START_TRIES = 4
+_START_SECONDS = 30.0
 _PORT_TAKEN = ("address already in use", "failed to initialize spice server", "binding socket")
 
 
@@ -62,7 +63,7 @@ class QemuOptions:
     incoming: str | None = None
     """Waits for a migration instead of booting: `defer`, or an address as in `QemuProcess.migration_uri`."""
     monitors: int = 3
-    """How many QMP sockets, so that several programs can be connected at a time."""
+    """How many QMP sockets, at least one: each serves one program at a time."""
     arguments: tuple[str, ...] = ()
     """Appended to the command line."""
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -154,7 +155,7 @@ class QemuProcess:
 
     @property
     def qmp_paths(self) -> tuple[Path, ...]:
-        """The QMP sockets; each serves one program at a time."""
+        """The QMP sockets."""
         return tuple(self._folder() / f"qmp{number}" for number in range(self.options.monitors))
 
     @property
@@ -181,7 +182,7 @@ class QemuProcess:
             for attempt in range(1, _START_TRIES + 1):
                 self.spice_port = free_port()
                 await self._launch()
-                if await self._listens():
+                if await self._answers():
                     return
                 said = self.log_text.strip()
                 port_was_taken = any(words in said.lower() for words in _PORT_TAKEN)
@@ -250,17 +251,19 @@ class QemuProcess:
                 start_new_session=True,
             )
 
-    async def _listens(self) -> bool:
-        """Whether it came up; False when it ended instead. The SPICE server listens before the last monitor does."""
-        deadline = time.monotonic() + 30
-        last = self._folder() / f"qmp{self.options.monitors - 1}"
-        while time.monotonic() < deadline:
-            if self._running().returncode is not None:
-                return False
-            if (last.exists() or not self.options.monitors) and await _accepts(HOST, self.spice_port):
-                return True
-            await asyncio.sleep(0.02)
-        raise OperationError(f"QEMU {self.options.name} was started, but does not listen")
+    async def _answers(self) -> bool:
+        """Whether it came up: a monitor answers when everything is set up. False when QEMU ended instead."""
+        process = self._running()
+        deadline = time.monotonic() + _START_SECONDS
+        while process.returncode is None and time.monotonic() < deadline:
+            try:
+                async with asyncio.timeout(_START_SECONDS):
+                    if await _monitor_answers(self.qmp_paths[0]):
+                        return True
+            except OSError:
+                pass  # not listening yet, or QEMU ends
+            await asyncio.sleep(_POLL_SECONDS / 2)
+        return False
 
     def _signal(self, number: int) -> None:
         if self._process is not None and self._process.returncode is None:
@@ -278,11 +281,17 @@ class QemuProcess:
         return self._sockets
 
 
-async def _accepts(host: str, port: int) -> bool:
-    """Whether somebody listens, without connecting: a connection would show in QEMU's SPICE events."""
-    wanted = f"{int.from_bytes(socket.inet_aton(host), 'little'):08X}:{port:04X}"
-    table = await asyncio.to_thread(Path("/proc/net/tcp").read_text)
-    return any(row[1] == wanted and row[3] == "0A" for row in map(str.split, table.splitlines()[1:]))
+async def _monitor_answers(path: Path) -> bool:
+    """Whether QEMU executes a command. The greeting alone says little: it comes before the devices are made."""
+    reader, writer = await asyncio.open_unix_connection(str(path))
+    try:
+        writer.write(b'{"execute": "qmp_capabilities"} {"execute": "query-status"}')
+        while line := await reader.readline():
+            if b'"running"' in line:
+                return True
+        return False
+    finally:
+        writer.close()
 
 
 def _text_of(path: Path) -> str:

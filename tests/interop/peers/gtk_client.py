@@ -1,0 +1,281 @@
+#!/usr/bin/python3
+"""The stock client without a screen: spice-gtk, told what to do by JSON lines, telling what happens by JSON lines.
+
+    gtk_client.py HOST PORT [--password WORD] [--ca-file FILE --tls-port PORT] [--echo FILE]
+
+Needs the Python that has `gi`, which is Debian's own. Commands come on standard input, one object a line with `do`:
+
+    keys codes=[...] hz=50      type these scan codes; `typed` when all are
+    key code=63                 one key, pressed and released
+    write text="..."            to the port
+    stream size=N rate=BYTES    numbered records of 16 bytes to the port; `streamed` when all are written
+    offer size=N                offer the clipboard a text of numbered lines
+    save file=PATH              the picture, as a PPM
+    totals                      `totals` with what was sent and received
+    quit
+
+Each line printed is an object with `event` and `t`, CLOCK_MONOTONIC seconds.
+"""
+
+import argparse
+import ctypes
+import json
+import os
+import sys
+import time
+
+import gi
+
+gi.require_version("SpiceClientGLib", "2.0")
+from gi.repository import GLib, GObject
+from gi.repository import SpiceClientGLib as Spice
+
+library = ctypes.CDLL("libspice-client-glib-2.0.so.8")
+objects = ctypes.CDLL("libgobject-2.0.so.0")
+TEXT = 1
+TICK_MS = 20
+
+
+class Primary(ctypes.Structure):
+    """spice-gtk's SpiceDisplayPrimary."""
+
+    _fields_ = [
+        ("format", ctypes.c_int),
+        ("width", ctypes.c_int),
+        ("height", ctypes.c_int),
+        ("stride", ctypes.c_int),
+        ("shared_memory", ctypes.c_int),
+        ("data", ctypes.c_void_p),
+        ("marked", ctypes.c_int),
+    ]
+
+
+pointer, unsigned, size_type = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_size_t
+library.spice_display_channel_get_primary.argtypes = [pointer, unsigned, ctypes.POINTER(Primary)]
+library.spice_port_channel_write_async.argtypes = [pointer, pointer, size_type, pointer, pointer, pointer]
+library.spice_main_channel_clipboard_selection_notify.argtypes = [pointer, unsigned, unsigned, pointer, size_type]
+library.spice_main_channel_clipboard_selection_grab.argtypes = [pointer, unsigned, pointer, ctypes.c_int]
+library.spice_main_channel_clipboard_selection_request.argtypes = [pointer, unsigned, unsigned]
+objects.g_signal_connect_data.argtypes = [pointer, ctypes.c_char_p, pointer, pointer, pointer, ctypes.c_int]
+# PyGObject cannot turn the raw arrays of these two signals into Python values: they are connected in C.
+GrabHandler = ctypes.CFUNCTYPE(ctypes.c_int, pointer, unsigned, pointer, unsigned, pointer)
+TextHandler = ctypes.CFUNCTYPE(None, pointer, unsigned, unsigned, pointer, unsigned, pointer)
+
+
+def say(event, **detail):
+    print(json.dumps({"event": event, "t": round(time.monotonic(), 6), **detail}), flush=True)
+
+
+def address(thing):
+    """The C address of a GObject: PyGObject's hash is that."""
+    return ctypes.c_void_p(thing if isinstance(thing, int) else hash(thing))
+
+
+def listen(thing, signal, handler):
+    """GObject's connect, which Session.connect and Channel.connect hide."""
+    GObject.Object.connect(thing, signal, handler)
+
+
+def checksum(data):
+    value = 0x811C9DC5
+    for byte in data:
+        value = ((value ^ byte) * 0x01000193) & 0xFFFFFFFF
+    return value
+
+
+class Client:
+    def __init__(self, session, loop, echo):
+        self.session = session
+        self.loop = loop
+        self.echo = echo
+        self.unfinished = b""
+        self.channels = {}
+        self.kept = []  # C callbacks and buffers that spice-gtk goes on using
+        self.port_sent = 0
+        self.port_received = 0
+        self.keys_typed = 0
+        self.offered = b""
+        listen(session, "channel-new", self.channel_came)
+        listen(session, "channel-destroy", lambda _, channel: say("channel-gone", kind=type(channel).__name__))
+        listen(session, "disconnected", lambda _: say("disconnected"))
+        listen(session, "notify::migration-state", self.migration_state_changed)
+
+    def migration_state_changed(self, session, _):
+        say("migration-state", state=session.get_property("migration-state").value_nick)
+
+    def channel_came(self, _, channel):
+        kind = type(channel).__name__
+        say("channel-came", kind=kind, id=channel.get_property("channel-id"))
+        listen(channel, "channel-event", lambda _, event: say("channel-event", kind=kind, what=event.value_nick))
+        self.channels[kind] = channel
+        if kind == "MainChannel":
+            self.watch_main(channel)
+        elif kind == "DisplayChannel":
+            listen(channel, "display-primary-create", lambda *a: say("surface", width=a[2], height=a[3]))
+            listen(channel, "display-mark", lambda _, mark: say("mark", mark=mark))
+        elif kind == "PortChannel":
+            listen(channel, "notify::port-opened", self.port_changed)
+            listen(channel, "notify::port-name", self.port_changed)
+            listen(channel, "port-data", self.port_data_came)
+        Spice.Channel.connect(channel)
+
+    def watch_main(self, main):
+        listen(main, "main-agent-update", lambda c: say("agent", connected=c.get_property("agent-connected")))
+        listen(main, "main-mouse-update", lambda c: say("mouse-mode", mode=c.get_property("mouse-mode")))
+        listen(main, "main-clipboard-selection-request", self.clipboard_requested)
+        for signal, kind, handler in (
+            ("main-clipboard-selection-grab", GrabHandler, self.clipboard_offered),
+            ("main-clipboard-selection", TextHandler, self.clipboard_came),
+        ):
+            wrapped = kind(handler)
+            self.kept.append(wrapped)
+            function = ctypes.cast(wrapped, pointer)
+            objects.g_signal_connect_data(address(main), signal.encode(), function, None, None, 0)
+
+    def clipboard_requested(self, main, selection, kind):
+        buffer = ctypes.create_string_buffer(self.offered, len(self.offered))
+        self.kept.append(buffer)
+        length = len(self.offered)
+        library.spice_main_channel_clipboard_selection_notify(address(main), selection, kind, buffer, length)
+        say("clipboard-given", size=length)
+        return True
+
+    def clipboard_offered(self, main, selection, _types, _count, _data):
+        say("clipboard-offered", selection=selection)
+        library.spice_main_channel_clipboard_selection_request(main, selection, TEXT)
+        return 1
+
+    def clipboard_came(self, _main, _selection, kind, data, size, _data):
+        say("clipboard", kind=kind, size=size, checksum=checksum(ctypes.string_at(data, size)))
+
+    def port_changed(self, port, _):
+        say("port", name=port.get_property("port-name"), opened=port.get_property("port-opened"))
+
+    def port_data_came(self, _, data, size):
+        self.echo.write(ctypes.string_at(address(data), size))
+        self.port_received += size
+
+    # What a command asks for.
+
+    def do_keys(self, codes, hz):
+        """Presses at each tick of `hz` and releases half a tick later, as the channel at that moment takes it."""
+        left = list(enumerate(codes))
+        held = []
+
+        def step():
+            inputs = self.channels["InputsChannel"]
+            if held:
+                inputs.key_release(held.pop())
+                self.keys_typed += 1
+                if not left:
+                    say("typed", count=len(codes))
+                return bool(left)
+            index, code = left.pop(0)
+            inputs.key_press(code)
+            held.append(code)
+            say("pressed", index=index, code=code)
+            return True
+
+        GLib.timeout_add(max(1, int(500 / hz)), step)
+
+    def do_key(self, code):
+        self.channels["InputsChannel"].key_press(code)
+        self.channels["InputsChannel"].key_release(code)
+
+    def do_write(self, text):
+        self.write_port(text.encode())
+
+    def do_stream(self, size, rate, window=1 << 18):
+        end = self.port_sent + size
+
+        def step():
+            room = window - (self.port_sent - self.port_received)
+            take = min(rate * TICK_MS // 1000, room, end - self.port_sent)
+            if take > 0:
+                first, last = self.port_sent // 16, -(-(self.port_sent + take) // 16)
+                records = b"".join(b"%015d\n" % number for number in range(first, last))
+                self.write_port(records[self.port_sent - first * 16 :][:take])
+            if self.port_sent < end:
+                return True
+            say("streamed", size=size)
+            return False
+
+        GLib.timeout_add(TICK_MS, step)
+
+    def write_port(self, data):
+        buffer = ctypes.create_string_buffer(data, len(data))
+        self.kept.append(buffer)
+        port = address(self.channels["PortChannel"])
+        library.spice_port_channel_write_async(port, buffer, len(data), None, None, None)
+        self.port_sent += len(data)
+
+    def do_offer(self, size):
+        self.offered = b"".join(b"clip %08d\n" % number for number in range(-(-size // 14)))[:size]
+        kinds = (unsigned * 1)(TEXT)
+        library.spice_main_channel_clipboard_selection_grab(address(self.channels["MainChannel"]), 0, kinds, 1)
+        say("offered", size=size, checksum=checksum(self.offered))
+
+    def do_save(self, file):
+        primary = Primary()
+        display = address(self.channels["DisplayChannel"])
+        if not library.spice_display_channel_get_primary(display, 0, ctypes.byref(primary)) or not primary.data:
+            say("not-saved", file=file)
+            return
+        rows = ctypes.string_at(primary.data, primary.stride * primary.height)
+        with open(file, "wb") as picture:
+            picture.write(b"P6\n%d %d\n255\n" % (primary.width, primary.height))
+            for y in range(primary.height):
+                row = rows[y * primary.stride :][: 4 * primary.width]
+                colours = bytearray(3 * primary.width)
+                colours[0::3], colours[1::3], colours[2::3] = row[2::4], row[1::4], row[0::4]
+                picture.write(colours)
+        say("saved", file=file, width=primary.width, height=primary.height)
+
+    def do_totals(self):
+        say("totals", keys=self.keys_typed, port_sent=self.port_sent, port_received=self.port_received)
+
+    def do_quit(self):
+        self.loop.quit()
+
+    def commands_came(self, source, condition):
+        """Reads without a buffer: lines left in one would wake nobody."""
+        data = os.read(0, 1 << 16)
+        if not data:
+            self.loop.quit()
+            return False
+        *lines, self.unfinished = (self.unfinished + data).split(b"\n")
+        for line in lines:
+            command = json.loads(line)
+            getattr(self, "do_" + command.pop("do"))(**command)
+        return True
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("host")
+    parser.add_argument("port")
+    parser.add_argument("--password")
+    parser.add_argument("--tls-port")
+    parser.add_argument("--ca-file")
+    parser.add_argument("--echo", help="file for what comes back from the port", default=os.devnull)
+    given = parser.parse_args()
+    session, loop = Spice.Session(), GLib.MainLoop()
+    session.set_property("host", given.host)
+    session.set_property("port", given.port)
+    session.set_property("enable-usbredir", False)
+    for name in ("password", "tls-port", "ca-file"):
+        value = getattr(given, name.replace("-", "_"))
+        if value:
+            session.set_property(name, value)
+    with open(given.echo, "wb", buffering=0) as echo:
+        client = Client(session, loop, echo)
+        GLib.io_add_watch(0, GLib.PRIORITY_DEFAULT, GLib.IO_IN | GLib.IO_HUP, client.commands_came)
+        say("started", connected=Spice.Session.connect(session))
+        loop.run()
+    say("ended")
+    sys.stdout.flush()
+    os._exit(0)  # the library's own teardown is not what is tested
+
+
+if __name__ == "__main__":
+    main()
