@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import tarfile
 from pathlib import Path
@@ -21,13 +22,13 @@ _APT_SECONDS = 300
 def source_lines(text: str) -> str:
     """One-line-format apt sources (`deb [options] uri suite ...`) with every active line turned into `deb-src`.
 
-    Options such as `signed-by` stay; an `arch` option goes, because it does not apply to sources. Lines that are
-    already `deb-src` are dropped: the `deb` line beside them gives the same line.
+    Options such as `signed-by` stay; an `arch` option goes, because it does not apply to sources. Installation discs
+    are left out, for apt would ask for them.
     """
     made: list[str] = []
     for line in text.splitlines():
-        match = re.match(r"\s*deb\s+(\[(?P<options>[^]]*)\]\s*)?(?P<rest>\S.*)$", line)
-        if match is None:
+        match = re.match(r"\s*deb(?:-src)?\s+(\[(?P<options>[^]]*)\]\s*)?(?P<rest>\S.*)$", line)
+        if match is None or match["rest"].startswith("cdrom:"):
             continue
         options = [word for word in (match["options"] or "").split() if not word.startswith(("arch=", "arch-="))]
         made.append(f"deb-src [{' '.join(options)}] {match['rest']}" if options else f"deb-src {match['rest']}")
@@ -76,12 +77,21 @@ class DebianSource:
             return target
         archive = self._download(package, version)
         unpacking = self.folder / f"{package}-{version}.part"
-        with tarfile.open(archive) as tar:
-            tar.extractall(unpacking, filter="data")
-        inner = [path for path in unpacking.iterdir() if path.is_dir()]
-        if len(inner) != 1:
-            raise OperationError(f"the source archive {archive.name} does not hold one folder")
-        inner[0].rename(target)
+        shutil.rmtree(unpacking, ignore_errors=True)
+        try:
+            with tarfile.open(archive) as tar:
+                if hasattr(tarfile, "data_filter"):
+                    tar.extractall(unpacking, filter="data")
+                else:  # Python before 3.11.4; apt has checked the archive's signature
+                    tar.extractall(unpacking)
+            inner = [path for path in unpacking.iterdir() if path.is_dir()]
+            if len(inner) != 1:
+                raise OperationError(f"the source archive {archive.name} does not hold one folder")
+            inner[0].rename(target)
+        except (tarfile.TarError, EOFError, OSError) as error:
+            raise OperationError(f"the source archive {archive} does not unpack: {error}; remove it") from error
+        finally:
+            shutil.rmtree(unpacking, ignore_errors=True)
         return target
 
     def _download(self, package: str, version: str) -> Path:
