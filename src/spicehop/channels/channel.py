@@ -222,9 +222,7 @@ class ClientChannel:
                 self._ack_window, self._since_ack = message.window, 0
                 self._replies.append(base.AckSync(message.generation))
             case base.WaitForChannels():
-                self.waits_for = message.channels
-                self.wait_deadline = now + WAIT_DEADLINE
-                events.append(MustWait(message.channels))
+                self.wait_for(message.channels, events, now)
             case base.Migrate():
                 self._migrate(message.flags, events)
             case base.MigrateData():
@@ -234,6 +232,11 @@ class ClientChannel:
                 events.append(SwapReady(bytes(message.data)))
             case _:
                 self.handle(message, events, now)
+
+    def wait_for(self, channels: tuple[base.WaitFor, ...], events: list[ChannelEvent], now: float) -> None:
+        """Handle nothing more before these channels have come as far."""
+        self.waits_for, self.wait_deadline = channels, now + WAIT_DEADLINE
+        events.append(MustWait(channels))
 
     def _migrate(self, flags: int, events: list[ChannelEvent]) -> None:
         if self.hand_over is not HandOver.NONE:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spicehop.channels.channel import ClientChannel
+from spicehop.channels.channel import ChannelEvent, ClientChannel
 from spicehop.wire import display
 from spicehop.wire.constants import ChannelType, DisplayCap
 from spicehop.wire.layout import Message
@@ -31,6 +31,11 @@ class DisplayChannel(ClientChannel):
                 DisplayCap.CODEC_MJPEG,
             }
         )
+
+    def handle(self, message: Message, events: list[ChannelEvent], now: float) -> None:
+        if isinstance(message, display.InvalAllPixmaps) and message.channels:
+            self.wait_for(message.channels, events, now)
+        super().handle(message, events, now)
 
     def opening_messages(self, now: float) -> list[Message]:
         return [display.Init(1, PIXMAP_CACHE_PIXELS, 1, GLZ_WINDOW_PIXELS), *self._preferences()]

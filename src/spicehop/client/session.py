@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -22,7 +23,7 @@ from spicehop.client.picture import Picture, Screenshot
 from spicehop.client.ports import Port, Ports
 from spicehop.client.runner import SessionRunner
 from spicehop.client.ticket import check_password
-from spicehop.errors import ConnectError, ConnectionLost, UsageError
+from spicehop.errors import ConnectError, ConnectionLost, ProtocolError, UsageError
 from spicehop.migration import commands as c
 from spicehop.migration.commands import Address, ChannelKey, MigrationOutcome
 from spicehop.migration.session import ClientSession
@@ -91,6 +92,12 @@ class Session:
     def closed(self) -> bool:
         """Whether the session is over."""
         return self._ended.done()
+
+    @property
+    def display_bytes(self) -> int:
+        """Bytes of all display channels so far."""
+        displays = [channel for key, channel in self._core.channels.items() if key[0] == ChannelType.DISPLAY]
+        return sum(channel.bytes_received for channel in displays)
 
     def on_input_written(self, observer: Callable[[Message, float], None]) -> None:
         """Have `observer(message, time)` called for each key or mouse message when it is written to a server."""
@@ -232,7 +239,10 @@ class Session:
             return
         match key[0]:
             case ChannelType.DISPLAY:
-                self.picture.message_received(key[1], message)
+                try:
+                    self.picture.message_received(key[1], message)
+                except ProtocolError as error:
+                    self._core.channel_failed(key, error, time.monotonic())
             case ChannelType.CURSOR:
                 self.picture.cursor_message(message)
             case ChannelType.PORT if isinstance(message, vmc.VmcData):
