@@ -55,10 +55,10 @@ class Watch:
                     await session.wait_closed()
             except TimeoutError:
                 pass
-            finally:
-                self._look(session)
 
     def _look(self, session: Session) -> None:
+        if session.closed:
+            return
         self.last = status(session)
         if self._quiet:
             return
