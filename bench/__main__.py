@@ -25,7 +25,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="smaller pictures and fewer rounds")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
-    rounds, scale = (3, 3) if arguments.quick else (9, 1)
+    rounds, scale = (3, 3) if arguments.quick else (15, 1)
 
     problems: list[str] = []
     reference: Reference | None = None

@@ -1,8 +1,9 @@
 """How fast each codec decodes, against the reference's C decoder and against zlib level 1 of the same pixels.
 
-One thread, 1920 by 1080 pixels of 32 bits. LZ, QUIC and GLZ are encoded by the reference's encoders; its decoders write
-into a picture that is there already, ours make a new one each time, as they do in use. GLZ decodes two pictures into
-an empty window, the second being the first scrolled by a few rows, so that it refers to it.
+One thread, 1920 by 1080 pixels of 32 bits; speeds are medians, ratios the medians of the ratios within each round.
+LZ, QUIC and GLZ are encoded by the reference's encoders; its decoders write into a picture that is there already, ours
+make a new one each time, as they do in use. GLZ decodes two pictures into an empty window, the second being the first
+scrolled by a few rows, so that it refers to it.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ def _lz4_blocks(picture: Image) -> bytes:
     return b"".join(parts)
 
 
-def measure(reference: Reference | None, rounds: int = 9, scale: int = 1) -> list[Result]:
+def measure(reference: Reference | None, rounds: int = 15, scale: int = 1) -> list[Result]:
     """Decode every picture with every codec; `scale` divides width and height. Without a reference LZ, QUIC and GLZ
     are left out, since there is nobody to encode for them."""
     results: list[Result] = []
@@ -138,14 +139,17 @@ def measure(reference: Reference | None, rounds: int = 9, scale: int = 1) -> lis
             candidates[codec] = case.ours
             if case.reference is not None:
                 candidates[f"{codec} C"] = case.reference
-        seconds = interleaved(candidates, rounds)
+        timings = interleaved(candidates, rounds)
         for codec, case in cases.items():
             pixels = case.pictures * width * height / 1e6
-            speed = pixels / seconds[codec]
-            inflating = width * height / 1e6 / seconds["zlib"]
-            theirs = pixels / seconds[f"{codec} C"] if case.reference is not None else None
-            ratio = speed / theirs if theirs is not None else None
-            results.append(Result(codec, name, case.size, speed, theirs, ratio, inflating, speed / inflating))
+            speed = pixels / timings.seconds(codec)
+            theirs = ratio = None
+            if case.reference is not None:
+                theirs = pixels / timings.seconds(f"{codec} C")
+                ratio = timings.ratio(codec, f"{codec} C")
+            inflating = width * height / 1e6 / timings.seconds("zlib")
+            zlib_ratio = case.pictures * timings.ratio(codec, "zlib")
+            results.append(Result(codec, name, case.size, speed, theirs, ratio, inflating, zlib_ratio))
     return results
 
 

@@ -6,10 +6,30 @@ import gc
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 
-def interleaved(candidates: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of each candidate over `rounds` rounds, in each of which every candidate runs once.
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds that each candidate took, one entry a round."""
+
+    rounds: Mapping[str, list[float]]
+
+    def seconds(self, name: str) -> float:
+        """The median of a candidate."""
+        return statistics.median(self.rounds[name])
+
+    def ratio(self, name: str, other: str) -> float:
+        """How many times faster `name` is than `other`: the median of the ratios within each round.
+
+        What disturbs both in a round leaves it as it is, unlike the ratio of two medians.
+        """
+        pairs = zip(self.rounds[name], self.rounds[other], strict=True)
+        return statistics.median(theirs / ours for ours, theirs in pairs)
+
+
+def interleaved(candidates: Mapping[str, Callable[[], object]], rounds: int) -> Timings:
+    """Run every candidate once in each of `rounds` rounds.
 
     One round more runs first and does not count: it faults memory in and warms the caches.
     """
@@ -26,4 +46,4 @@ def interleaved(candidates: Mapping[str, Callable[[], object]], rounds: int) -> 
     finally:
         if enabled:
             gc.enable()
-    return {name: statistics.median(times) for name, times in taken.items()}
+    return Timings(taken)

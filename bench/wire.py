@@ -95,7 +95,7 @@ def _encoded(messages: Sequence[tuple[int, Direction, Message]], count: int) -> 
     return (made * (count // len(made) + 1))[:count]
 
 
-def measure(rounds: int = 9, count: int = 50_000) -> Result:
+def measure(rounds: int = 15, count: int = 50_000) -> Result:
     """Measure everything; `count` messages a round."""
     small = _encoded(SMALL, count)
     draw = _encoded([(ChannelType.DISPLAY, _SERVER, _draw_copy(bytes(600)))], count // 10)
@@ -114,7 +114,7 @@ def measure(rounds: int = 9, count: int = 50_000) -> Result:
             for frame in reader.feed(chunk):
                 decode(ChannelType.MAIN, _SERVER, frame.number, frame.body)
 
-    seconds = interleaved(
+    timings = interleaved(
         {
             "small": lambda: run(small),
             "framed": run_stream,
@@ -124,10 +124,10 @@ def measure(rounds: int = 9, count: int = 50_000) -> Result:
         rounds,
     )
     return Result(
-        small_messages=len(small) / seconds["small"],
-        framed_messages=len(pings) / seconds["framed"],
-        draw_messages=len(draw) / seconds["draw"],
-        large_message_seconds=seconds["large"],
+        small_messages=len(small) / timings.seconds("small"),
+        framed_messages=len(pings) / timings.seconds("framed"),
+        draw_messages=len(draw) / timings.seconds("draw"),
+        large_message_seconds=timings.seconds("large"),
         large_message_bytes_copied=_allocated(large),
         help_cpu_seconds=help_cpu_seconds(),
     )
