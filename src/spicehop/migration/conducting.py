@@ -67,6 +67,7 @@ class Conducting(Engine):
 
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan)
+        self._sending = ""
         self._continued = False
 
     # -- before anything is changed -----------------------------------------------------------------------------
@@ -251,9 +252,6 @@ class Conducting(Engine):
         self._say("migrating", "Moving the machine.")
         self._execute(Peer.SOURCE, "migrate", {"uri": self._sending}, BLOCKED_LIMIT)
 
-    def _launch_with_missing_links(self) -> None:
-        self._launch()
-
     def _watch(self) -> None:
         self._awaited = None
         self._after(Timer.POLL, PROGRESS_INTERVAL)
@@ -367,9 +365,6 @@ class Conducting(Engine):
 
     def _release_without_target(self) -> None:
         self._go_back("target-lost", self.memory.target_lost_sentence)
-        self._release()
-
-    def _release_unlinked(self) -> None:
         self._release()
 
     def _release_after_refusal(self) -> None:
