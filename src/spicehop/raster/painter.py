@@ -43,7 +43,7 @@ def draw_image(surface: Surface, region: Region, image: DecodedImage, placement:
         target = surface.cells[part.area]
         if placement.is_scaled:
             values = values & _COLOR if surface.format is SurfaceFormat.XRGB_32 else surface.settled(values)
-        store(target, combine(rop, values, target), mask)
+        store(target, _combined(surface, rop, values, target), mask)
 
 
 def draw_transparent(
@@ -91,7 +91,7 @@ def fill_color(surface: Surface, region: Region, color: int, rop: Rop) -> None:
     cell = surface.color(color)
     for part, mask in region.parts():
         target = surface.cells[part.area]
-        store(target, combine(rop, cell, target), mask)
+        store(target, _combined(surface, rop, cell, target), mask)
 
 
 def fill_pattern(surface: Surface, region: Region, tile: DecodedImage, left: int, top: int, rop: Rop) -> None:
@@ -104,7 +104,7 @@ def fill_pattern(surface: Surface, region: Region, tile: DecodedImage, left: int
         rows = (np.arange(part.top, part.bottom, dtype=np.int64) - top) % height
         columns = (np.arange(part.left, part.right, dtype=np.int64) - left) % width
         target = surface.cells[part.area]
-        store(target, combine(rop, cells[rows[:, None], columns], target), mask)
+        store(target, _combined(surface, rop, cells[rows[:, None], columns], target), mask)
 
 
 def copy_bits(surface: Surface, region: Region, dx: int, dy: int) -> Region:
@@ -159,6 +159,12 @@ def _values(
         return
     for part, mask in region.parts():
         yield part, mask, scaled(cells, area, box, part, smooth=placement.smooth)
+
+
+def _combined(surface: Surface, rop: Rop, source: Cells, target: Cells) -> Cells:
+    result = combine(rop, source, target)
+    # A pixel of 16 bits has no fourth byte that an inversion could set.
+    return result if rop is Rop.COPY or surface.palette_bits != 16 else result & _COLOR
 
 
 def _as_argb(image: DecodedImage) -> Cells:
