@@ -73,3 +73,13 @@ def test_disjoint_clips_stay_boxes() -> None:
     assert Region.clipped(Box(0, 0, 9, 9), clips) == Region(tuple(clips))
     many = [Box(x, 0, x + 1, 9) for x in range(0, 100, 2)]
     assert Region.clipped(Box(0, 0, 100, 9), many) == Region(tuple(many))
+
+
+def test_bands_are_the_same_pixels_in_pieces() -> None:
+    mask = np.random.default_rng(0).integers(0, 2, (50, 2**15)).astype(bool)
+    region = Region((Box(3, 4, 3 + 2**15, 54),), mask)
+    pieces = list(region.bands())
+    assert [box.height for box, _ in pieces] == [8] * 6 + [2]
+    assert [box.top for box, _ in pieces] == list(range(4, 54, 8))
+    assert np.array_equal(np.concatenate([piece for _, piece in pieces if piece is not None]), mask)
+    assert list(Region((Box(0, 0, 2**19, 2),)).bands()) == [(Box(0, y, 2**19, y + 1), None) for y in (0, 1)]

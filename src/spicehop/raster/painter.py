@@ -74,13 +74,13 @@ def draw_blended(
     """
     if surface.is_alpha_only:
         planes = surface.adopted(image)
-        for part, mask, values in _values(surface, region, planes, placement):
+        for part, mask, values in _values(surface, region, planes, placement, banded=True):
             target = surface.cells[part.area]
             store(target, surface.settled(blending.over_alpha(values, target, alpha)), mask)
         return
     cells = _as_argb(image)
     keeps_alpha = target_has_alpha or surface.format is SurfaceFormat.ARGB_32
-    for part, mask, values in _values(surface, region, cells, placement):
+    for part, mask, values in _values(surface, region, cells, placement, banded=True):
         target = surface.cells[part.area]
         result = to_cells(blending.over(from_cells(values), from_cells(target), alpha))
         store(target, surface.settled(result if keeps_alpha else result & _COLOR), mask)
@@ -97,7 +97,7 @@ def fill_color(surface: Surface, region: Region, color: int, rop: Rop) -> None:
 def fill_pattern(surface: Surface, region: Region, tile: DecodedImage, left: int, top: int, rop: Rop) -> None:
     """Combine a repeated image, one copy of which has its corner at (left, top), with the pixels of `region`."""
     cells = surface.adopted(tile)
-    if np.shares_memory(cells, surface.cells):
+    if np.may_share_memory(cells, surface.cells):
         cells = cells.copy()
     height, width = cells.shape
     for part, mask in region.parts():
@@ -137,16 +137,16 @@ def _intersected(region: Region, box: Box) -> Region:
 
 
 def _values(
-    surface: Surface, region: Region, cells: Cells, placement: Placement
+    surface: Surface, region: Region, cells: Cells, placement: Placement, *, banded: bool = False
 ) -> Iterator[tuple[Box, Mask | None, Cells]]:
     """The image's cells for each part of `region`: box, mask and cells of the same shape."""
     area, box = placement.area, placement.box
-    if np.shares_memory(cells, surface.cells):
+    if np.may_share_memory(cells, surface.cells):
         cells = cells.copy()
     if not placement.is_scaled:
         dx, dy = area.left - box.left, area.top - box.top
         image_box = Box(0, 0, cells.shape[1], cells.shape[0])
-        for part, mask in region.parts():
+        for part, mask in region.bands() if banded else region.parts():
             source = part.shifted(dx, dy)
             inside = source.intersect(image_box)
             if inside.is_empty:
@@ -157,7 +157,7 @@ def _values(
             visible = inside.shifted(-dx, -dy)
             yield visible, None if mask is None else mask[visible.within(part)], cells[inside.area]
         return
-    for part, mask in region.parts():
+    for part, mask in region.bands():
         yield part, mask, scaled(cells, area, box, part, smooth=placement.smooth)
 
 

@@ -14,6 +14,7 @@ Mask = npt.NDArray[np.bool_]
 
 _MAX_PAIRWISE = 16
 _MAX_BOXES = 256
+_BAND_PIXELS = 2**18
 
 
 class Box(NamedTuple):
@@ -105,6 +106,14 @@ class Region:
         for box in self.boxes:
             yield box, self.mask
 
+    def bands(self) -> Iterator[tuple[Box, Mask | None]]:
+        """As `parts`, in pieces of at most 2**18 pixels or one row, for operations that take many bytes a pixel."""
+        for box, mask in self.parts():
+            step = max(1, _BAND_PIXELS // box.width)
+            for top in range(box.top, box.bottom, step):
+                band = Box(box.left, top, box.right, min(top + step, box.bottom))
+                yield band, None if mask is None else mask[band.within(box)]
+
     def masked(self, mask: Mask, left: int, top: int) -> Region:
         """The pixels that `mask`, laid with its corner at (left, top), marks as well; none outside the mask."""
         if not self.boxes:
@@ -140,7 +149,9 @@ def _merged(pieces: list[Box]) -> Region:
     np.add.at(coverage, (bottom, right), 1)
     np.add.at(coverage, (top, right), -1)
     np.add.at(coverage, (bottom, left), -1)
-    counts = coverage.cumsum(axis=0).cumsum(axis=1)[:-1, :-1]
+    np.cumsum(coverage, axis=0, out=coverage)
+    np.cumsum(coverage, axis=1, out=coverage)
+    counts = coverage[:-1, :-1]
     if len(pieces) <= _MAX_BOXES and counts.max() <= 1:
         return Region(tuple(pieces))
     mask = counts > 0
