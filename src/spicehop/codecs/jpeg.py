@@ -60,7 +60,8 @@ def decode(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> Pixels:
         with Image.open(BytesIO(data), formats=("JPEG",)) as picture:
             if picture.size != (width, height):
                 raise ProtocolError("a JPEG image has two sizes")
-            raw = picture.convert("RGB").tobytes("raw", "BGRX")
+            colors = picture if picture.mode == "RGB" else picture.convert("RGB")
+            raw = colors.tobytes("raw", "BGRX")
     except ProtocolError:
         raise
     except Exception as error:  # the library's decoders raise half a dozen unrelated classes on bad bytes
