@@ -1,0 +1,3 @@
+"""What a server shows and feeds."""
+
+from __future__ import annotations

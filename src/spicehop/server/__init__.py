@@ -1,0 +1,3 @@
+"""The asyncio shell of a SPICE server."""
+
+from __future__ import annotations
