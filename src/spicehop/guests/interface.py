@@ -81,7 +81,7 @@ class Display(Protocol):
 
     @property
     def pixels(self) -> Pixels:
-        """What is shown now, `(height, width, 4)` B, G, R, X. The guest draws into this array: read it, keep no reference."""
+        """What is shown now, `(height, width, 4)` B, G, R, X. It goes on changing: read it, keep no reference."""
 
     @property
     def surfaces(self) -> Mapping[int, Pixels]:
