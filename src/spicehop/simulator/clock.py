@@ -1,0 +1,62 @@
+"""Time that jumps: what is due next happens now."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass(order=True, slots=True)
+class Appointment:
+    """Something that will be done at a time, unless it is called off."""
+
+    time: float
+    order: int
+    action: Callable[[], None] = field(compare=False)
+    cancelled: bool = field(default=False, compare=False)
+
+    def cancel(self) -> None:
+        """Call it off."""
+        self.cancelled = True
+
+
+class VirtualClock:
+    """Runs appointments in the order of their times; equal times in the order in which they were made."""
+
+    def __init__(self, start: float = 1000.0) -> None:
+        self.now = start
+        self.steps = 0
+        """Appointments kept so far."""
+        self._agenda: list[Appointment] = []
+        self._made = 0
+
+    def at(self, time: float, action: Callable[[], None]) -> Appointment:
+        """Do `action` at `time`, at once when that is past."""
+        self._made += 1
+        appointment = Appointment(max(time, self.now), self._made, action)
+        heapq.heappush(self._agenda, appointment)
+        return appointment
+
+    def after(self, seconds: float, action: Callable[[], None]) -> Appointment:
+        """Do `action` in `seconds`."""
+        return self.at(self.now + seconds, action)
+
+    def step(self) -> bool:
+        """Keep the next appointment; False when there is none."""
+        while self._agenda:
+            appointment = heapq.heappop(self._agenda)
+            if appointment.cancelled:
+                continue
+            self.now = appointment.time
+            self.steps += 1
+            appointment.action()
+            return True
+        return False
+
+    @property
+    def next_time(self) -> float | None:
+        """When the next appointment is; None when nothing is to come."""
+        while self._agenda and self._agenda[0].cancelled:
+            heapq.heappop(self._agenda)
+        return self._agenda[0].time if self._agenda else None

@@ -1,0 +1,315 @@
+"""The product's machines on the virtual clock: thin adapters, as `client` and `conductor` are for real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from spicehop.migration import commands as c
+from spicehop.migration.conducting import Conducting
+from spicehop.migration.conducting_events import (
+    Begun,
+    CancelRequested,
+    Command,
+    Event,
+    EventReceived,
+    Execute,
+    Finished,
+    Peer,
+    PeerLost,
+    Plan,
+    PortProbed,
+    ProbePort,
+    RefusalReceived,
+    ReplyReceived,
+    StepReported,
+)
+from spicehop.migration.conducting_result import Result
+from spicehop.migration.conducting_table import State
+from spicehop.migration.session import ClientSession
+from spicehop.simulator.clock import Appointment, VirtualClock
+from spicehop.simulator.link import TICKET_SIZE, model_ticket
+from spicehop.simulator.network import End, Network
+from spicehop.simulator.qemu import ModelQemu, ModelRefusal
+from spicehop.trace import Trace
+from spicehop.wire import registry, vmc
+from spicehop.wire.constants import ChannelType, Direction
+from spicehop.wire.framing import FrameReader
+from spicehop.wire.link import HEADER_SIZE, U32_WORD, LinkMessage, decode_header
+
+QMP_LATENCY = 0.0005
+"""Seconds from a QMP command to its execution, and from there to its answer."""
+
+
+class SentStream:
+    """What one connection of the client carried, read back from the bytes that were sent."""
+
+    def __init__(self) -> None:
+        self._kind = 0
+        self._before = b""
+        self._reader: FrameReader | None = None
+
+    def port_bytes(self, data: bytes) -> bytes:
+        """The port payload that `data` completes."""
+        if self._reader is None:
+            self._before += data
+            if len(self._before) < HEADER_SIZE:
+                return b""
+            asked = HEADER_SIZE + decode_header(self._before[:HEADER_SIZE]).size
+            linked = asked + U32_WORD.size + TICKET_SIZE
+            if len(self._before) < linked:
+                return b""
+            self._kind = LinkMessage.decode(self._before[HEADER_SIZE:asked]).channel_type
+            self._reader, data = FrameReader(mini_header=True), self._before[linked:]
+        if self._kind != ChannelType.PORT or not data:
+            return b""
+        payload = bytearray()
+        for frame in self._reader.feed(data):
+            message = registry.decode(self._kind, Direction.FROM_CLIENT, frame.number, frame.body)
+            if isinstance(message, vmc.VmcData):
+                payload += message.data
+        return bytes(payload)
+
+
+class ClientDriver:
+    """Carries out what a `ClientSession` says, on the model network."""
+
+    def __init__(
+        self, session: ClientSession, network: Network, trace: Trace, password: str, checked: Callable[[], None]
+    ) -> None:
+        self.session = session
+        self.port_sent = bytearray()
+        """Port payload in the order in which it was handed to connections, whatever became of those."""
+        self.port_received = bytearray()
+        self.outcomes: list[c.MigrationOutcome] = []
+        self.ended: c.SessionEnded | None = None
+        self._network = network
+        self._clock: VirtualClock = network.clock
+        self._trace = trace
+        self._password = password
+        self._checked = checked
+        self._ends: dict[int, End] = {}
+        self._numbers: dict[End, int] = {}
+        self._streams: dict[int, SentStream] = {}
+        self._wanted: set[int] = set()
+        self._timer: Appointment | None = None
+
+    def start(self) -> None:
+        """Connect."""
+        self.session.start(self._clock.now)
+        self.pump()
+
+    def pump(self) -> None:
+        """Carry out all commands there are."""
+        while (command := self.session.next_command(self._clock.now)) is not None:
+            self._carry_out(command)
+        if self._timer is not None:
+            self._timer.cancel()
+        deadline = self.session.next_deadline()
+        self._timer = None if deadline is None else self._clock.at(deadline, self._timer_due)
+        self._checked()
+
+    def _timer_due(self) -> None:
+        self.session.handle_timer(self._clock.now)
+        self.pump()
+
+    def _carry_out(self, command: c.Command) -> None:
+        match command:
+            case c.Connect(connection, address):
+                self._wanted.add(connection)
+                self._network.connect(
+                    "client",
+                    (address.host, address.port),
+                    partial(self._made, connection),
+                    partial(self._failed, connection),
+                )
+            case c.Send(connection, data):
+                end = self._ends.get(connection)
+                stream = self._streams.get(connection)
+                if end is not None and stream is not None:
+                    self.port_sent += stream.port_bytes(data)
+                    end.send(data)
+                    if not end.writable:
+                        self.session.writing_blocked(connection)
+            case c.EncryptTicket(connection, _):
+                self.session.ticket_encrypted(connection, model_ticket(self._password))
+            case c.PauseReading(connection):
+                self._ends[connection].pause() if connection in self._ends else None
+            case c.ResumeReading(connection):
+                self._ends[connection].resume() if connection in self._ends else None
+            case c.Finish(connection) | c.Abort(connection):
+                self._close(connection, at_once=isinstance(command, c.Abort))
+            case c.Emit(event):
+                self._told(event)
+
+    def _made(self, connection: int, end: End) -> None:
+        if connection not in self._wanted:
+            end.close()
+            return
+        self._ends[connection] = end
+        self._numbers[end] = connection
+        self._streams[connection] = SentStream()
+        end.owner = self
+        end.on_writable = partial(self._writable, connection)
+        self.session.connection_made(connection, self._clock.now)
+        self.pump()
+
+    def _failed(self, connection: int, reason: str) -> None:
+        self._wanted.discard(connection)
+        self.session.connection_lost(connection, reason, self._clock.now)
+        self.pump()
+
+    def _writable(self, connection: int) -> None:
+        self.session.writing_unblocked(connection)
+        self.pump()
+
+    def _close(self, connection: int, *, at_once: bool) -> None:
+        self._wanted.discard(connection)
+        end = self._ends.pop(connection, None)
+        if end is not None:
+            del self._numbers[end]
+            if at_once:
+                end.connection.reset("reset by the client", by=end)
+            else:
+                end.finish()
+        self.session.connection_lost(connection, "closed", self._clock.now)
+
+    def data_received(self, end: End, data: bytes) -> None:
+        """Bytes from a server."""
+        if end in self._numbers:
+            self.session.data_received(self._numbers[end], data, self._clock.now)
+            self.pump()
+
+    def connection_lost(self, end: End, reason: str) -> None:
+        """A connection ended."""
+        connection = self._numbers.pop(end, None)
+        if connection is not None:
+            del self._ends[connection]
+            self.session.connection_lost(connection, reason, self._clock.now)
+            self.pump()
+
+    def _told(self, event: c.SessionEvent) -> None:
+        match event:
+            case c.MessageReceived(key, message) if key[0] == ChannelType.PORT and isinstance(message, vmc.VmcData):
+                self.port_received += message.data
+            case c.MigrationFinished(outcome):
+                self.outcomes.append(outcome)
+            case c.SessionEnded(error):
+                self.ended = event
+                self._record("session.closed", "", {"reason": str(error or "")})
+            case c.Noted(name, channel, detail):
+                self._record(name, channel, detail)
+            case _:
+                pass
+
+    def _record(self, name: str, channel: str, detail: Mapping[str, Any]) -> None:
+        self._trace.record(
+            name, session=self.session.connection_id, channel=channel, generation=self.session.generation, **detail
+        )
+
+
+class ConductorDriver:
+    """Carries out what the conducting machine says, on two model QEMUs."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        source: ModelQemu,
+        target: ModelQemu,
+        network: Network,
+        trace: Trace,
+        checked: Callable[[], None],
+    ) -> None:
+        self.machine = Conducting(plan)
+        self.result: Result | None = None
+        self._peers = {Peer.SOURCE: source, Peer.TARGET: target}
+        self._reachable = set(Peer)
+        self._network = network
+        self._clock: VirtualClock = network.clock
+        self._trace = trace
+        self._checked = checked
+        self._timer: Appointment | None = None
+        for peer, qemu in self._peers.items():
+            qemu.listeners.append(partial(self._happened, peer))
+            qemu.on_death.append(partial(self._died, peer))
+
+    @property
+    def begun(self) -> bool:
+        """Whether it has been started."""
+        return self.machine.state is not State.NOT_BEGUN
+
+    def start(self) -> None:
+        """Begin; a QEMU that is gone already is noticed at once."""
+        self.feed(Begun())
+        for peer in Peer:
+            if peer not in self._reachable:
+                self.feed(PeerLost(peer))
+
+    def cancel(self) -> None:
+        """Ctrl-C."""
+        if self.begun:
+            self.feed(CancelRequested())
+
+    def lose(self, peer: Peer, reason: str = "its QMP connection ended") -> None:
+        """The QMP connection to a QEMU ends."""
+        if peer in self._reachable:
+            self._reachable.discard(peer)
+            if self.begun:
+                self._clock.after(QMP_LATENCY, lambda: self.feed(PeerLost(peer, reason)))
+
+    def feed(self, event: Event) -> None:
+        """Tell the machine, and do what it says."""
+        if self.result is None:
+            self._carry_out(self.machine.feed(event, self._clock.now))
+
+    def _carry_out(self, commands: tuple[Command, ...]) -> None:
+        for command in commands:
+            match command:
+                case Execute():
+                    self._trace.for_party(command.peer.value).record(f"qmp.{command.command}")
+                    self._clock.after(QMP_LATENCY, partial(self._execute, command))
+                case ProbePort(host, port):
+                    answers = self._network.answers((host, port))
+                    failure = PortProbed("" if answers else "connection refused")
+                    self._clock.after(2 * self._network.conditions.latency, partial(self.feed, failure))
+                case StepReported(step, sentence):
+                    self._trace.record(f"conductor.{step}", sentence=sentence)
+                case Finished(result):
+                    self.result = result
+                case _:
+                    pass
+        if self._timer is not None:
+            self._timer.cancel()
+        deadline = self.machine.next_deadline() if self.result is None else None
+        self._timer = None if deadline is None else self._clock.at(deadline, self._timer_due)
+        self._checked()
+
+    def _timer_due(self) -> None:
+        if self.result is None:
+            self._carry_out(self.machine.handle_timer(self._clock.now))
+
+    def _execute(self, command: Execute) -> None:
+        qemu = self._peers[command.peer]
+        if not qemu.alive or command.peer not in self._reachable:
+            return
+        answer: Event
+        try:
+            answer = ReplyReceived(command.request, qemu.execute(command.command, command.arguments))
+        except ModelRefusal as refusal:
+            answer = RefusalReceived(command.request, str(refusal))
+        self._clock.after(QMP_LATENCY, partial(self._deliver, command.peer, answer))
+
+    def _happened(self, peer: Peer, event: str, data: Mapping[str, object]) -> None:
+        status = data.get("status")
+        detail: dict[str, Any] = {"status": status} if isinstance(status, str) else {}
+        self._trace.for_party(peer.value).record(f"qmp.{event}", **detail)
+        self._clock.after(QMP_LATENCY, partial(self._deliver, peer, EventReceived(peer, event, data)))
+
+    def _deliver(self, peer: Peer, event: Event) -> None:
+        if peer in self._reachable and self.begun:
+            self.feed(event)
+
+    def _died(self, peer: Peer, why: str) -> None:
+        self._trace.for_party(peer.value).record("qmp.disconnected", reason=why)
+        self.lose(peer)

@@ -1,0 +1,65 @@
+"""Many runs: seeds at random, and one situation with a fault at every step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+
+from spicehop.simulator.chart import chart
+from spicehop.simulator.judging import judge
+from spicehop.simulator.world import FAULTS, Fault, Situation, World, drawn, steps_of
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One run and what is wrong with it."""
+
+    situation: Situation
+    fault: Fault | None
+    violations: tuple[str, ...]
+    outcome: str
+    """How the conductor's result calls it."""
+    schemes: tuple[str, ...]
+    """By which schemes the client moved."""
+    chart: str
+    """The sequence chart; empty when nothing is wrong."""
+
+    @property
+    def good(self) -> bool:
+        """Whether no invariant was violated."""
+        return not self.violations
+
+
+def run_once(situation: Situation, fault: Fault | None = None) -> Verdict:
+    """One run, judged."""
+    world = World(situation, fault).run()
+    violations = tuple(judge(world))
+    result = world.conductor.result
+    return Verdict(
+        situation,
+        fault,
+        violations,
+        result.outcome.value if result is not None else "",
+        tuple(outcome.scheme for outcome in world.client.outcomes),
+        chart(world) if violations else "",
+    )
+
+
+def explore(seed: int, runs: int) -> Iterator[Verdict]:
+    """`runs` runs with the seeds from `seed` on; of each three, two have a fault at a random step."""
+    for number in range(seed, seed + runs):
+        situation = drawn(number)
+        random = Random(~number)
+        fault = None
+        if random.random() < 2 / 3:
+            fault = Fault(random.choice(tuple(FAULTS)), random.randrange(steps_of(situation)))
+        yield run_once(situation, fault)
+
+
+def every_step(situation: Situation, names: tuple[str, ...] = (), *, stride: int = 1) -> Iterator[Verdict]:
+    """One situation with each fault of `names` (all when empty) at every `stride`-th step."""
+    steps = steps_of(situation)
+    for name in names or tuple(FAULTS):
+        for step in range(0, steps, stride):
+            yield run_once(situation, Fault(name, step))

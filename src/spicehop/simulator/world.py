@@ -1,0 +1,273 @@
+"""A whole migration in a simulation: a guest, two QEMUs, a client at work, a conductor, and what may go wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from random import Random
+
+from spicehop.channels.vmc import VmcChannel
+from spicehop.migration.client import ClientState
+from spicehop.migration.commands import Address
+from spicehop.migration.conducting_events import Peer, Plan
+from spicehop.migration.session import ClientSession
+from spicehop.simulator.clock import VirtualClock
+from spicehop.simulator.drivers import ClientDriver, ConductorDriver
+from spicehop.simulator.guest import ModelGuest
+from spicehop.simulator.network import Conditions, Network
+from spicehop.simulator.qemu import MachineTimes, ModelQemu
+from spicehop.simulator.spice import SpiceConfig
+from spicehop.trace import MemorySink, Record, Trace
+from spicehop.wire.constants import ChannelType
+
+SOURCE, TARGET = ("127.0.0.1", 5901), ("127.0.0.1", 5902)
+PORT_KEY = (ChannelType.PORT, 1)
+HELD_KEY = 0x39
+TIME_LIMIT = 240.0
+"""Virtual seconds after which everything must have come to rest."""
+CODES = tuple(code for code in range(1, 0x7F) if code != HELD_KEY)
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Everything about a run but its faults, drawn from a seed."""
+
+    seed: int
+    scheme: str = "seamless"
+    """What the source offers and the client accepts: `seamless`, `semi-seamless` or `switch-host`."""
+    conditions: Conditions = field(default_factory=Conditions)
+    times: MachineTimes = field(default_factory=MachineTimes)
+    key_interval: float = 0.02
+    write_interval: float = 0.01
+    largest_write: int = 1500
+    work: float = 5.0
+    """Seconds for which the user types and writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that goes wrong at a step of the run; `FAULTS` has the names."""
+
+    name: str
+    step: int
+
+
+@dataclass(slots=True)
+class Work:
+    """What the user did."""
+
+    presses: list[int] = field(default_factory=list)
+    written: bytearray = field(default_factory=bytearray)
+    held: dict[int, None] = field(default_factory=dict)
+
+
+def drawn(seed: int) -> Situation:
+    """A situation at random: networks from good to bad, machines from quick to slow, mostly seamless."""
+    random = Random(seed)
+    latency = random.choice((0.0002, 0.001, 0.01, 0.05))
+    return Situation(
+        seed,
+        random.choice(("seamless", "seamless", "seamless", "semi-seamless", "switch-host")),
+        Conditions(latency, latency * random.random(), random.choice((1, 100)), random.choice((40, 1500, 20000))),
+        MachineTimes(
+            random.uniform(0.05, 1.5), random.uniform(0, 0.016), random.uniform(0.002, 0.05), random.uniform(0.001, 0.2)
+        ),
+        largest_write=random.choice((40, 1500, 30000)),
+    )
+
+
+class World:
+    """Builds a situation and runs it. `violations` is what must not have happened, in sentences."""
+
+    def __init__(self, situation: Situation, fault: Fault | None = None) -> None:
+        self.situation = situation
+        self.fault = fault
+        self.violations: list[str] = []
+        self.charges: list[str] = []
+        """What may have cost bytes or keys: faults, and a scheme that carries no state."""
+        self.clock = VirtualClock()
+        self.random = Random(situation.seed)
+        self.network = Network(self.clock, self.random, situation.conditions)
+        self.guest = ModelGuest()
+        self.work = Work()
+        self._sink = MemorySink()
+        self._trace = Trace("conductor", lambda: self.clock.now, self._sink)
+        machines: dict[str, ModelQemu] = {}
+        seamless = situation.scheme == "seamless"
+        config = SpiceConfig(seamless=seamless, password="ticket")
+        self.source = self._qemu("source", SOURCE, config, machines, incoming=False)
+        self.target = self._qemu("target", TARGET, config, machines, incoming=True)
+        schemes = (
+            ("switch-host",) if situation.scheme == "switch-host" else ("seamless", "semi-seamless", "switch-host")
+        )
+        self.session = ClientSession(Address(*SOURCE), schemes=schemes)
+        self.client = ClientDriver(self.session, self.network, self._trace.for_party("client"), "ticket", self._check)
+        plan = Plan(seamless=seamless, ticket="ticket")
+        self.conductor = ConductorDriver(plan, self.source, self.target, self.network, self._trace, self._check)
+        if situation.scheme != "seamless":
+            self.charges.append(f"the scheme is {situation.scheme}")
+
+    def _qemu(
+        self,
+        name: str,
+        address: tuple[str, int],
+        config: SpiceConfig,
+        machines: dict[str, ModelQemu],
+        *,
+        incoming: bool,
+    ) -> ModelQemu:
+        return ModelQemu(
+            name,
+            address,
+            self.network,
+            self.random,
+            self.guest,
+            config,
+            self.situation.times,
+            machines,
+            incoming=incoming,
+        )
+
+    @property
+    def records(self) -> list[Record]:
+        """The run's timeline."""
+        return self._sink.records
+
+    # -- running ------------------------------------------------------------------------------------------------
+
+    def run(self) -> World:
+        """Run until everything has come to rest, or must have."""
+        self.client.start()
+        self.clock.after(0.6, self._begin_work)
+        self.clock.after(1.2 + self.random.random() * 0.3, self.conductor.start)
+        limit = self.clock.now + TIME_LIMIT
+        while (coming := self.clock.next_time) is not None and coming <= limit:
+            if self.fault is not None and self.clock.steps == self.fault.step:
+                self._go_wrong(self.fault)
+            self.clock.step()
+            self._check()
+            if len(self.violations) > 5:
+                break
+        if self.clock.next_time is not None and len(self.violations) <= 5:
+            self.violations.append(f"something still goes on after {TIME_LIMIT:g} s")
+        return self
+
+    def _go_wrong(self, fault: Fault) -> None:
+        self._trace.for_party("fault").record(f"fault.{fault.name.replace(' ', '-')}")
+        self.charges.append(fault.name)
+        FAULTS[fault.name](self)
+
+    def _begin_work(self) -> None:
+        self._press()
+        self._write()
+
+    @property
+    def _works(self) -> bool:
+        return self.clock.now < 1000.6 + self.situation.work and not self.session.ended
+
+    def _press(self) -> None:
+        inputs = self.session.inputs
+        if not self._works or inputs is None:
+            self._release_all()
+            return
+        code = CODES[len(self.work.presses) % len(CODES)]
+        self.work.presses.append(code)
+        self.work.held[code] = None
+        inputs.key_down(code)
+        self.client.pump()
+        self.clock.after(self.situation.key_interval * self.random.uniform(0.2, 0.8), lambda: self._release(code))
+        self.clock.after(self.situation.key_interval, self._press)
+
+    def _release(self, code: int) -> None:
+        if code in self.work.held and self.session.inputs is not None and not self.session.ended:
+            del self.work.held[code]
+            self.session.inputs.key_up(code)
+            self.client.pump()
+
+    def _release_all(self) -> None:
+        for code in tuple(self.work.held):
+            self._release(code)
+
+    def _write(self) -> None:
+        port = self.session.channels.get(PORT_KEY)
+        if not self._works:
+            return
+        if isinstance(port, VmcChannel) and not self.session.ended:
+            data = self.random.randbytes(self.random.randint(1, self.situation.largest_write))
+            self.work.written += data
+            port.write(data)
+            self.client.pump()
+        self.clock.after(self.situation.write_interval, self._write)
+
+    # -- what must hold at every moment -------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        waiting = self.session.state in _MUST_END
+        if waiting and self.session.next_deadline() is None:
+            self._violated(f"the client waits in {self.session.state.value} without a deadline")
+        conductor = self.conductor
+        if conductor.begun and conductor.result is None and conductor.machine.next_deadline() is None:
+            self._violated(f"the conductor waits in {conductor.machine.state.value} without a deadline")
+        if self.source.runs and self.target.runs:
+            self._violated("the machine runs at the source and at the target")
+        for qemu in (self.source, self.target):
+            if qemu.spice.aborted:
+                self._violated(f"the {qemu.name} aborted: {qemu.spice.aborted}")
+
+    def _violated(self, sentence: str) -> None:
+        if sentence not in self.violations:
+            self.violations.append(sentence)
+
+    # -- what may go wrong --------------------------------------------------------------------------------------
+
+    def cut(self, kind: int, server: ModelQemu) -> None:
+        """The network drops a channel's connection to a server."""
+        for client in server.spice.clients:
+            for key, channel in tuple(client.channels.items()):
+                if key[0] == kind:
+                    channel.end.connection.reset("the network dropped the connection")
+
+    def stall(self, seconds: float) -> None:
+        """Nothing arrives on one connection for a while."""
+        alive = [one for one in self.network.connections if not one.gone and not one.near.closed]
+        if alive:
+            self.random.choice(alive).stall(seconds)
+
+
+_MUST_END = frozenset(
+    {ClientState.LINKING_TARGET, ClientState.SWITCHING, ClientState.AWAITING_TARGET_INIT, ClientState.SWITCHING_HOST}
+)
+"""States that a client may not stay in for ever; in the others the session works."""
+
+FAULTS: dict[str, Callable[[World], None]] = {
+    "source killed": lambda world: world.source.die("killed"),
+    "target killed": lambda world: world.target.die("killed"),
+    "conductor cancelled": lambda world: world.conductor.cancel(),
+    "target refuses clients": lambda world: world.network.refusing.add(TARGET),
+    "main cut at the source": lambda world: world.cut(ChannelType.MAIN, world.source),
+    "main cut at the target": lambda world: world.cut(ChannelType.MAIN, world.target),
+    "inputs cut at the source": lambda world: world.cut(ChannelType.INPUTS, world.source),
+    "inputs cut at the target": lambda world: world.cut(ChannelType.INPUTS, world.target),
+    "port cut at the source": lambda world: world.cut(ChannelType.PORT, world.source),
+    "port cut at the target": lambda world: world.cut(ChannelType.PORT, world.target),
+    "cursor cut at the source": lambda world: world.cut(ChannelType.CURSOR, world.source),
+    "one connection stalled 2 s": lambda world: world.stall(2),
+    "one connection stalled 12 s": lambda world: world.stall(12),
+    "one connection stalled 40 s": lambda world: world.stall(40),
+    "source's QMP lost": lambda world: world.conductor.lose(Peer.SOURCE),
+    "target's QMP lost": lambda world: world.conductor.lose(Peer.TARGET),
+}
+"""Name of a fault to what it does."""
+
+HARMLESS = frozenset({"conductor cancelled", "one connection stalled 2 s", "source's QMP lost", "target's QMP lost"})
+"""Faults that cost no byte by themselves."""
+
+
+def steps_of(situation: Situation) -> int:
+    """How many steps the situation has without a fault."""
+    return World(situation).run().clock.steps
+
+
+def with_scheme(situation: Situation, scheme: str) -> Situation:
+    """The same situation, another scheme."""
+    return replace(situation, scheme=scheme)
