@@ -141,6 +141,7 @@ async def connected(start_client: StartGtkClient, qemu: Firmware, **options: obj
     for kind in ("MainChannel", "DisplayChannel", "InputsChannel", "CursorChannel"):
         await client.wait_event("channel-event", kind=kind, what="opened")
     await client.wait_event("surface", width=720)  # the firmware's text mode: no other follows
+    await client.wait_event("mark")
     return client
 
 
@@ -161,16 +162,16 @@ async def at_step(options: Options, step: str, action: Callable[[Conductor], obj
         return await conductor.run()
 
 
-def surfaces(client: GtkClient) -> int:
-    """How often the server has made the client a screen: a seamless migration keeps the one there is."""
-    return sum(event["event"] == "surface" for event in client.events)
+def marks(client: GtkClient) -> int:
+    """How often a server has begun to show the client a screen (MARK): after a seamless migration it goes on."""
+    return sum(event["event"] == "mark" for event in client.events)
 
 
 async def test_a_stock_client_moves_seamlessly(start: Start, start_gtk_client: StartGtkClient) -> None:
     source = await start()
     client = await connected(start_gtk_client, source)
     target = await start(incoming="defer")
-    before = surfaces(client)
+    before = marks(client)
     sink = MemorySink()
     result = await migrate(options(source, target), trace=Trace("conductor", asyncio.get_running_loop().time, sink))
     assert result.sentence == "The machine runs at the target; 1 session is there too. The source has ended."
@@ -181,7 +182,7 @@ async def test_a_stock_client_moves_seamlessly(start: Start, start_gtk_client: S
     assert await source.ended() == 0
     assert await target.status() == "running"
     assert await target.channels() == 4
-    assert surfaces(client) == before
+    assert marks(client) == before
     assert client.seen("disconnected") is None
     assert client.returncode is None
     told = [(record.party, record.event) for record in sink.records]
@@ -201,14 +202,14 @@ async def test_a_stock_client_moves_seamlessly(start: Start, start_gtk_client: S
 async def test_a_stock_client_moves_semi_seamlessly(start: Start, start_gtk_client: StartGtkClient) -> None:
     source = await start(seamless=False)
     client = await connected(start_gtk_client, source)
-    before = surfaces(client)
+    before = marks(client)
     target = await start(incoming=f"tcp:{HOST}:0")
     result = await migrate(options(source, target))
     assert result.outcome is Outcome.MOVED
     assert result.sessions[0].fate is Fate.SEMI_SEAMLESS
     assert [finding.code for finding in result.findings] == ["seamless-off"]
     assert await target.channels() == 4
-    assert surfaces(client) == before + 1
+    await client.wait_for(lambda: marks(client) == before + 1, "the new MARK")
     assert client.returncode is None
 
 
