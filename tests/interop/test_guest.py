@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from gtk_driver import GtkClient
 from PIL import Image
 from qemu.qmp import QMPClient
 
-from spicehop.demo.keys import KeyPlan, count_keys
+from spicehop.demo.keys import KeyPlan, SentKey, StandStill, charge, count_keys
 from spicehop.demo.payload import clipboard_text, count_port, fnv1a
 from spicehop.demo.qemu import QemuOptions, QemuProcess
 from spicehop.demo.serial import SerialLog, read_serial
@@ -173,3 +174,58 @@ def is_running(pid: int) -> bool:
     except OSError:
         return False
     return "qemu-system" in status and ") Z " not in status
+
+
+async def test_the_judge_at_a_plain_migration_of_the_stock_client(
+    start_qemu: StartQemu, start_gtk_client: StartGtkClient
+) -> None:
+    """The reference against itself: nothing of ours but the guest, and the account of what it loses.
+
+    Keys are lost from shortly before the source stops until the target runs and the channel has moved, in either order:
+    the stock client sends on at once when its channel has moved, and QEMU drops what comes before it runs.
+    """
+    source = await start_qemu(QemuOptions(name="source"))
+    target = await start_qemu(QemuOptions(name="target", incoming="defer"))
+    await source.wait_ready()
+    here, there = await monitor(source), await monitor(target)
+    try:
+        client = await start_gtk_client(source.spice_port, fatal_criticals=False)
+        await client.wait_session()
+        channels = len((await here.execute("query-spice"))["channels"])  # type: ignore[index, call-overload, arg-type]
+        await there.execute("migrate-incoming", {"uri": target.migration_uri})
+        codes = KeyPlan().codes(150)
+        client.send("keys", codes=codes, hz=50)
+        client.send("stream", size=160_000, rate=64_000)
+        with there.listener("SPICE_INITIALIZED") as arrived:
+            info = {"protocol": "spice", "hostname": "127.0.0.1", "port": target.spice_port}
+            await here.execute("client_migrate_info", info)
+            async with asyncio.timeout(20):
+                for _ in range(channels):
+                    await arrived.get()
+        with here.listener(("STOP", "SPICE_MIGRATE_COMPLETED")) as events, there.listener("RESUME") as resumed:
+            await here.execute("migrate", {"uri": target.migration_uri})
+            async with asyncio.timeout(30):
+                stopped_at, moved_at = moment(await events.get()), moment(await events.get())
+                still = StandStill("stock", stopped_at, max(moved_at, moment(await resumed.get())))
+        await client.wait_event("typed")
+        await client.wait_event("streamed")
+        log = await wait_log([source, target], lambda log: log.port_totals[-1].size == 160_000, "read the port")
+        await client.wait_for(lambda: len(client.echo) == 160_000, "the whole echo")
+    finally:
+        await here.disconnect()
+        await there.disconnect()
+    assert client.seen("disconnected") is None
+    assert [one for one in client.criticals if "c->name == NULL" not in one] == []
+    assert log.faults == ()
+    assert count_port(160_000, client.echo, log.port_totals).is_complete
+    pressed = [one["t"] for one in client.events if one["event"] == "pressed"]
+    sent = [SentKey(code, at, "stock", at + 0.01, "stock") for code, at in zip(codes, pressed, strict=True)]
+    count = count_keys(codes, log)
+    assert count.duplicated == 0
+    assert charge(count, sent, [still]).ours == ()
+
+
+def moment(event: Mapping[str, Any]) -> float:
+    """CLOCK_MONOTONIC of QEMU's own stamp of an event."""
+    stamp = event["timestamp"]["seconds"] + event["timestamp"]["microseconds"] / 1e6
+    return float(stamp - time.time() + time.monotonic())
