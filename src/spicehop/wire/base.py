@@ -92,13 +92,13 @@ class Disconnecting(Message):
 @from_server(ANY_CHANNEL, 7)
 @dataclass(frozen=True, slots=True)
 class Notify(Message):
-    """A note for the user. The reference appends a NUL that the length does not count."""
+    """A note for the user. As the reference does, a NUL follows the text that its length does not count."""
 
     time: U64
     severity: U32
     visibility: U32
     what: U32
-    text: Annotated[Data, SizedBytes("I")]
+    text: Annotated[Data, SizedBytes("I", nul_behind=True)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,13 +132,19 @@ class ComputedBytes(Field):
 
 
 class SizedBytes(Field):
-    """A count, then that many bytes; `terminated` means the count includes a closing NUL."""
+    """A count, then that many bytes.
 
-    def __init__(self, count: str = "I", *, terminated: bool = False, before: str | None = None) -> None:
+    `terminated` means the count includes a closing NUL, `nul_behind` that one is written which it does not include.
+    """
+
+    def __init__(
+        self, count: str = "I", *, terminated: bool = False, nul_behind: bool = False, before: str | None = None
+    ) -> None:
         self.count: struct.Struct = struct.Struct("<" + count)
         self.before = before
         self.uses_earlier = before is not None
         self.terminated = terminated
+        self.nul_behind = nul_behind
         self.minimum = self.count.size if before is None else 0
 
     def decode(self, reader: Reader, seen: Mapping[str, Any]) -> memoryview:
@@ -150,14 +156,15 @@ class SizedBytes(Field):
         if self.before is None:
             writer.buffer += pack(self.count, self.count_of(value))
         writer.buffer += value
-        if self.terminated:
+        if self.terminated or self.nul_behind:
             writer.buffer += b"\0"
 
     def count_of(self, value: Any) -> int:
         return len(value) + self.terminated
 
     def describe(self, name: str) -> str:
-        return f"{self._count_text()}u8[n] {name}" + (" (n counts a NUL)" if self.terminated else "")
+        remark = " (n counts a NUL)" if self.terminated else " (a NUL behind it)" if self.nul_behind else ""
+        return f"{self._count_text()}u8[n] {name}{remark}"
 
 
 class PointedBytes(Field):
