@@ -11,7 +11,7 @@ from spicehop.trace import FileSink, Trace
 
 EVENTS = [
     (0.000, "conductor", "conductor.linking", "", {}),
-    (0.001, "client", "migration.begin", "main:0", {"target": "[::1]:5930", "seamless": True}),
+    (0.001, "client", "migration.begin", "main:0", {"scheme": "seamless", "host": "::1", "port": 5930}),
     (0.020, "client", "migration.connected", "main:0", {}),
     (0.900, "source", "qmp.STOP", "", {}),
     (0.910, "source", "qmp.MIGRATION", "", {"status": "completed"}),

@@ -71,7 +71,7 @@ OUTCOMES = [
     (SEAMLESS, "done", "seamless"),
     ((*ANNOUNCED, (30, "client", "migration.aborted")), "aborted", "seamless"),
     ((*ANNOUNCED, (910, "client", "migration.switch-host"), (911, "client", "session.closed")), "lost", "switch-host"),
-    ((*ANNOUNCED, *LINKED, (910, "client", "migration.step", {"input": "MIGRATE_END received"})),
+    ((*ANNOUNCED, *LINKED, (910, "client", "migration.end")),
      "unfinished", "semi-seamless"),
     ((MOVING[0], (200, "source", "qmp.MIGRATION", {"status": "failed"})), "aborted", ""),
 ]  # fmt: skip
@@ -84,7 +84,7 @@ def test_outcome_and_scheme(rows, outcome: str, scheme: str) -> None:
 
 
 def test_semi_seamless_channels_move_from_migrate_end_on() -> None:
-    rows = (*ANNOUNCED, *LINKED, *MOVING, (910, "client", "migration.step", "", {"input": "MIGRATE_END received"}),
+    rows = (*ANNOUNCED, *LINKED, *MOVING, (910, "client", "migration.end"),
             (915, "client", "channel.restarted", "port:0"))  # fmt: skip
     (migration,) = migrations(timeline(*rows))
     assert migration.phase("moved", "port:0").duration * 1000 == pytest.approx(5)
@@ -101,7 +101,7 @@ def test_the_table_has_a_line_for_each_record_in_milliseconds() -> None:
     assert len(lines) == 2 + len(SEAMLESS)
     assert lines[0].split() == ["ms", "party", "session", "channel", "event", "detail"]
     assert lines[3].split()[:5] == ["1.0", "client", "7", "main:0", "migration.begin"]
-    assert lines[3].endswith("  target=127.0.0.1:6999 seamless=true")
+    assert lines[3].endswith("  scheme=seamless host=127.0.0.1 port=6999")
     assert "status=setup" in table(timeline(*SEAMLESS))
 
 

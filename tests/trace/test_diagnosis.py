@@ -14,7 +14,7 @@ REFUSED = (
     "migration.connect-error",
     {"reason": f"the client could not use the target: no connection to {TARGET}: connection refused"},
 )
-SWITCH = (910, "client", "migration.switch-host", "main:0", {"target": TARGET})
+SWITCH = (910, "client", "migration.switch-host", "main:0", {"host": "127.0.0.1", "port": 6999})
 STUCK = (
     *ANNOUNCED, *LINKED, *MOVING, *HANDED_OVER,
     (909, "client", "channel.migrate", "port:0", {"flags": 3}),
@@ -65,12 +65,12 @@ CASES = [
          "asked for it), so it was told to switch host to 127.0.0.1:6999 and began anew."],
     ),
     (
-        ((0, "client", "migration.begin", {"seamless": False}), *LINKED),
+        ((0, "client", "migration.begin", {"scheme": "semi-seamless"}), *LINKED),
         ["The source offered no seamless migration: it is off there (seamless-migration=off), several clients are "
          "allowed, or a client lacks the seamless or the agent token capability; queued bytes are not carried then."],
     ),
     (
-        (*ANNOUNCED, (30, "client", "migration.target-answered", {"seamless": False}), *LINKED),
+        (*ANNOUNCED, (30, "client", "migration.seamless-refused", {"scheme": "semi-seamless"}), *LINKED),
         ["The target refused the seamless scheme (DST_SEAMLESS_NACK): it allows several clients or speaks an older "
          "migration protocol, so the channels began anew there."],
     ),

@@ -20,10 +20,10 @@ def timeline(*rows: tuple[object, ...], start: float = 1000.0) -> list[Record]:
 
 ANNOUNCED = (
     (0, "conductor", "conductor.linking"),
-    (1, "client", "migration.begin", "main:0", {"target": "127.0.0.1:6999", "seamless": True}),
+    (1, "client", "migration.begin", "main:0", {"scheme": "seamless", "host": "127.0.0.1", "port": 6999}),
 )
 LINKED = (
-    (20, "client", "channel.linked", "main:0", {"role": "target"}),
+    (20, "client", "migration.target-linked", "main:0"),
     (60, "client", "migration.connected", "main:0"),
 )
 MOVING = (
@@ -36,7 +36,7 @@ HANDED_OVER = (
     (909, "client", "channel.migrate", "cursor:0", {"flags": 0}),
     (909.5, "client", "channel.swapped", "cursor:0"),
     (910, "client", "channel.flush-mark", "main:0"),
-    (912, "client", "channel.migrate-data", "main:0", {"bytes": 65}),
+    (912, "client", "channel.migrate-data", "main:0", {"size": 65}),
     (913, "client", "channel.swapped", "main:0"),
     (914, "client", "migration.done", "", {"scheme": "seamless"}),
     (915, "source", "qmp.SPICE_MIGRATE_COMPLETED"),

@@ -1,7 +1,7 @@
 """One timeline of a migration: records, where they go, and what they tell.
 
 with Trace("client", time.monotonic, FileSink("client.jsonl")) as trace:
-    trace.record("migration.begin", session=7, target="b:5930", seamless=True)
+    trace.record("migration.begin", session=7, scheme="seamless", host="b", port=5930)
 
 records = read_all(["client.jsonl", "conductor.jsonl"])
 print(table(records), *explain(records), sep="\\n")

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from spicehop.trace.record import Record
 
 Moment = tuple[str, str, str]
-"""(event, party, what): which records a phase begins or ends with; an empty text stands for any. `what` is the
-`status` of a QMP event, the `input` of a step or the `role` of a link."""
+"""(event, party, status): which records a phase begins or ends with; an empty text stands for any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +43,10 @@ class Phase:
         return self.end - self.start
 
 
-END: Moment = ("migration.step", "", "MIGRATE_END received")
-CANCEL: Moment = ("migration.step", "", "MIGRATE_CANCEL received")
+END: Moment = ("migration.end", "", "")
+CANCEL: Moment = ("migration.cancel", "", "")
 SWITCH: Moment = ("migration.switch-host", "", "")
-ON_TARGET: Moment = ("channel.linked", "", "target")
+ON_TARGET: Moment = ("migration.target-linked", "", "")
 CONNECT_ERROR: Moment = ("migration.connect-error", "", "")
 STOP: Moment = ("qmp.STOP", "source", "")
 COMPLETED: Moment = ("qmp.MIGRATION", "source", "completed")
@@ -99,17 +98,16 @@ _PAST_THE_MIDDLE: tuple[Moment, ...] = (
 
 def matches(record: Record, moment: Moment) -> bool:
     """Whether `record` is what `moment` describes."""
-    event, party, what = moment
-    return record.event == event and (not party or record.party == party) and (not what or what_of(record) == what)
+    event, party, status = moment
+    if record.event != event or (party and record.party != party):
+        return False
+    return not status or status_of(record) == status
 
 
-def what_of(record: Record) -> str:
-    """The `status`, `input` or `role` of a record; QMP's status also when it was recorded under `data`."""
-    for name in ("status", "input", "role"):
-        value = field_of(record, name)
-        if isinstance(value, str):
-            return value
-    return ""
+def status_of(record: Record) -> str:
+    """The `status` of a QMP event, whether it was recorded flat or under `data`."""
+    status = field_of(record, "status")
+    return status if isinstance(status, str) else ""
 
 
 def field_of(record: Record, name: str) -> object:
@@ -184,9 +182,7 @@ class Migration:
         if self.first("channel.migrate"):
             return "seamless"
         begin = self.first("migration.begin")
-        if begin is None or "seamless" not in begin.detail:
-            return ""
-        return "seamless" if begin.detail["seamless"] else "semi-seamless"
+        return str(begin.detail.get("scheme", "")) if begin is not None else ""
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -259,7 +255,7 @@ def _scopes(rule: PhaseRule, records: Sequence[Record]) -> list[tuple[int | None
 def _within(record: Record, session: int | None, channel: str | None) -> bool:
     # A channel's phase may begin with what the session as a whole was told (MIGRATE_END).
     return (session is None or record.session == session) and (
-        channel is None or record.channel == channel or record.event == "migration.step"
+        channel is None or record.channel == channel or record.event == "migration.end"
     )
 
 

@@ -17,7 +17,7 @@ from spicehop.trace.analysis import (
     Migration,
     field_of,
     migrations,
-    what_of,
+    status_of,
 )
 from spicehop.trace.record import Record
 
@@ -116,13 +116,12 @@ def _not_announced(migration: Migration) -> Iterator[str]:
 
 def _semi_seamless(migration: Migration) -> Iterator[str]:
     begin = migration.first("migration.begin")
-    answer = migration.first("migration.target-answered")
-    if answer is not None and answer.detail.get("seamless") is False:
+    if migration.first("migration.seamless-refused"):
         yield (
             "The target refused the seamless scheme (DST_SEAMLESS_NACK): it allows several clients or speaks an older "
             "migration protocol, so the channels began anew there."
         )
-    elif begin is not None and begin.detail.get("seamless") is False:
+    elif begin is not None and begin.detail.get("scheme") == "semi-seamless":
         yield (
             "The source offered no seamless migration: it is off there (seamless-migration=off), several clients are "
             "allowed, or a client lacks the seamless or the agent token capability; queued bytes are not carried then."
@@ -205,7 +204,7 @@ def _missing_completion(migration: Migration) -> Iterator[str]:
 
 
 def _cancelled(migration: Migration) -> Iterator[str]:
-    statuses = {what_of(r) for r in migration.every("qmp.MIGRATION") if r.party == "source"}
+    statuses = {status_of(r) for r in migration.every("qmp.MIGRATION") if r.party == "source"}
     aborted = migration.first("migration.aborted")
     if "failed" in statuses:
         error = next((field_of(r, "error") for r in migration.every("qmp.MIGRATION") if field_of(r, "error")), None)
@@ -216,7 +215,7 @@ def _cancelled(migration: Migration) -> Iterator[str]:
         why = _reason(aborted)
         because = f" ({why})" if why else ""
         yield f"The source cancelled the announcement{because}; the client dropped its links to the target."
-    if any(r.detail.get("action") == "drop the target, link the new one" for r in migration.every("migration.step")):
+    if migration.first("migration.replaced"):
         yield "A second announcement came before the first was over; the client went on with the second target."
 
 
@@ -289,8 +288,12 @@ def _root(reason: str) -> str:
 
 
 def _address(record: Record | None) -> str:
-    target = record.detail.get("target") if record else None
-    return target if isinstance(target, str) else ""
+    if record is None:
+        return ""
+    host, port = record.detail.get("host"), record.detail.get("port") or record.detail.get("tls_port")
+    if not isinstance(host, str) or not host:
+        return ""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _after(migration: Migration, record: Record | None) -> str:
