@@ -128,7 +128,7 @@ def command(
 
 def byte_count(text: str) -> int:
     """`text` as a number of bytes: `500000`, `32M`; K, M and G are thousands, millions and milliards."""
-    found = re.fullmatch(r"(\d{1,18})([KMGkmg]?)", text)
+    found = re.fullmatch(r"([0-9]{1,18})([KMGkmg]?)", text)
     if not found:
         raise UsageError(f"{text!r} is no number of bytes; give one like 500000 or 32M")
     return int(found[1]) * {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}[found[2].lower()]

@@ -47,7 +47,7 @@ class QmpAddress:
             text = text.removeprefix("unix:")
         else:
             forced = text.startswith("tcp:")
-            found = re.fullmatch(r"(?:tcp:)?(\[[0-9A-Fa-f:.]+\]|[^:/\[\]]+):(\d{1,5})", text)
+            found = re.fullmatch(r"(?:tcp:)?(\[[0-9A-Fa-f:.]+\]|[^:/\[\]]+):([0-9]{1,5})", text)
             if found and (forced or not Path(text).exists()):
                 if not 0 < int(found[2]) < 65536:
                     raise UsageError(f"{text!r} names no port between 1 and 65535")
@@ -147,8 +147,9 @@ class QmpPeer:
 def _reason(error: BaseException) -> str:
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
+        if isinstance(cause, OSError):
+            # asyncio puts the address into strerror; an address that cannot be looked up has a negative errno.
+            return os.strerror(cause.errno) if (cause.errno or 0) > 0 else cause.strerror or str(cause)
         if isinstance(cause, EOFError):
             return "the other side hung up"
         cause = getattr(cause, "exc", None) or cause.__cause__

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import assert_never
 
 from spicehop.conductor.qmp import QmpAddress, QmpPeer, QmpRefusal
-from spicehop.errors import ConnectionLost, MigrationError, SpicehopError, UsageError
+from spicehop.errors import ConnectionLost, MigrationError, OperationError, SpicehopError, UsageError
 from spicehop.migration.conducting import Conducting
 from spicehop.migration.conducting_events import (
     Begun,
@@ -111,7 +111,7 @@ class Options:
                 with self.ticket_file.open(encoding="utf-8") as file:
                     ticket = file.readline().rstrip("\r\n")
             except OSError as error:
-                raise UsageError(f"the ticket file {self.ticket_file} cannot be read: {error.strerror}") from None
+                raise OperationError(f"the ticket file {self.ticket_file} cannot be read: {error.strerror}") from None
             except UnicodeDecodeError:
                 raise UsageError(f"the ticket file {self.ticket_file} is not text") from None
         if ticket is not None and not 0 < len(ticket.encode()) <= MAX_TICKET:

@@ -27,15 +27,21 @@ def _result(
     return Result(outcome, code, sentence.strip(), sessions, tuple(memory.findings), timing, source_ended)
 
 
+def _nothing_changed(memory: Memory) -> str:
+    if memory.status_of(Peer.SOURCE) in ("", "inmigrate", "postmigrate"):
+        return "Nothing was changed."  # the machine is elsewhere, or that was not asked yet
+    return "Machine and sessions are untouched at the source."
+
+
 def _forbidden(memory: Memory) -> Result:
     errors = [finding for finding in memory.findings if finding.severity is Severity.ERROR]
     why = " ".join(finding.sentence for finding in errors)
-    sentence = f"Not migrated. {why} Machine and sessions are untouched at the source."
+    sentence = f"Not migrated. {why} {_nothing_changed(memory)}"
     return _result(memory, Outcome.REFUSED, errors[0].code, sentence, memory.untouched_sessions())
 
 
 def _untouched(memory: Memory, code: str, cause: str) -> Result:
-    sentence = f"{cause} Machine and sessions are untouched at the source."
+    sentence = f"{cause} {_nothing_changed(memory)}"
     return _result(memory, Outcome.ROLLED_BACK, code, sentence, memory.untouched_sessions())
 
 

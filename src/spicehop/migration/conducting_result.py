@@ -149,26 +149,26 @@ class ClientStatement:
     detail: Mapping[str, object] = field(default_factory=dict)
 
 
+_DECIDABLE = (Fate.SAME_ID, Fate.NEW_ID, Fate.SWITCH_HOST, Fate.SEMI_SEAMLESS, Fate.SEAMLESS)
 _SCHEMES = {fate.value: fate for fate in (Fate.SEAMLESS, Fate.SEMI_SEAMLESS, Fate.SWITCH_HOST)}
 
 
 def decided(result: Result, statements: Iterable[ClientStatement]) -> Result:
-    """`result` with the schemes that the client's own trace tells, which QMP cannot."""
+    """`result` with the schemes that one client's own trace tells, which QMP cannot.
+
+    The trace is of one session; with several, the one whose connection id it has used is meant.
+    """
     statements = list(statements)
-    only = len(result.sessions) == 1
-    return replace(result, sessions=tuple(_decided(session, statements, only) for session in result.sessions))
+    used = {statement.session & 0xFFFFFFFF for statement in statements}
+    done = next((one for one in reversed(statements) if one.event == "migration.done"), None)
+    fate = None if done is None else _SCHEMES.get(str(done.detail.get("scheme")))
+    if done is None or fate is None:
+        return result
 
+    def told(session: SessionOutcome) -> SessionOutcome:
+        if session.fate not in _DECIDABLE or (len(result.sessions) > 1 and session.connection_id not in used):
+            return session
+        reason = "" if fate is Fate.SEAMLESS else str(done.detail.get("reason") or session.reason)
+        return replace(session, fate=fate, reason=reason)
 
-def _decided(session: SessionOutcome, statements: list[ClientStatement], only: bool) -> SessionOutcome:
-    if session.fate not in (Fate.SAME_ID, Fate.NEW_ID, Fate.SWITCH_HOST, Fate.SEMI_SEAMLESS, Fate.SEAMLESS):
-        return session
-    for statement in reversed(statements):
-        if statement.event != "migration.done":
-            continue
-        if not only and statement.session & 0xFFFFFFFF != session.connection_id:
-            continue
-        fate = _SCHEMES.get(str(statement.detail.get("scheme")))
-        if fate is not None:
-            reason = "" if fate is Fate.SEAMLESS else str(statement.detail.get("reason") or session.reason)
-            return replace(session, fate=fate, reason=reason)
-    return session
+    return replace(result, sessions=tuple(told(session) for session in result.sessions))
