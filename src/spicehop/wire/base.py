@@ -148,8 +148,11 @@ class SubMessageList(Field):
     def encode(self, writer: Writer, value: tuple[SubMessage, ...], owner: Any) -> None:
         writer.buffer += encode_sub_messages(value, at=len(writer.buffer))
 
+    def parts(self) -> tuple[type[Structure], ...]:
+        return (SubMessage,)
+
     def describe(self, name: str) -> str:
-        return "u16 n, u32 offset[n], each → {u16 number, u32 size, u8[size]} " + name
+        return f"u16 n, ptr→SubMessage[n] {name}"
 
 
 @from_server(ANY_CHANNEL, 8)

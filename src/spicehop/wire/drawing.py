@@ -145,6 +145,9 @@ class Glyphs(Field):
             glyph.box.write(writer)
             writer.buffer += glyph.data
 
+    def parts(self) -> tuple[type[Structure], ...]:
+        return (GlyphBox,)
+
     def describe(self, name: str) -> str:
         return f"length × {{GlyphBox box, u8[ceil(depth * width / 8) * height]}} {name}"
 

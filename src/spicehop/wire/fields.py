@@ -65,6 +65,10 @@ class Field:
         """The field for documents."""
         raise StateError(f"{type(self).__name__} is not described")
 
+    def parts(self) -> tuple[type[Structure], ...]:
+        """The structures that the field's values are made of, for documents."""
+        return ()
+
     def _count_text(self) -> str:
         return "" if self.count is None or self.before else f"{integer_name(self.count)} n, "
 
@@ -223,6 +227,9 @@ class Nested(Field):
         require(value, self.structure)
         value.write(writer)
 
+    def parts(self) -> tuple[type[Structure], ...]:
+        return (self.structure,)
+
     def describe(self, name: str) -> str:
         return f"{self.structure.__name__} {name}"
 
@@ -253,6 +260,9 @@ class Pointer(Field):
         else:
             writer.buffer += b"\0\0\0\0"
 
+    def parts(self) -> tuple[type[Structure], ...]:
+        return (self.structure(),)
+
     def describe(self, name: str) -> str:
         return f"ptr{'!' if self.required else ''}→{self.structure().__name__} {name}"
 
@@ -280,6 +290,9 @@ class Items(Field):
         for item in value:
             require(item, self.item)
             item.write(writer)
+
+    def parts(self) -> tuple[type[Structure], ...]:
+        return () if isinstance(self.item, str) else (self.item,)
 
     def item_text(self) -> str:
         """The item's name in documents."""
@@ -413,8 +426,11 @@ class Switch(Field):
             raise StateError(f"{self.key} asks for {wanted.__name__}, {type(value).__name__} given")
         value.write(writer)
 
+    def parts(self) -> tuple[type[Structure], ...]:
+        return tuple(dict.fromkeys([*self.cases.values(), self.otherwise]))
+
     def describe(self, name: str) -> str:
-        kinds = " / ".join(dict.fromkeys(case.__name__ for case in [*self.cases.values(), self.otherwise]))
+        kinds = " / ".join(part.__name__ for part in self.parts())
         return f"{name}, by {self.key}: {kinds}"
 
 
@@ -438,6 +454,9 @@ class When(Field):
         seen = {} if field is None else {field: getattr(owner, field)}
         if self.condition.holds(seen, writer.capabilities):
             self.field.encode(writer, value, owner)
+
+    def parts(self) -> tuple[type[Structure], ...]:
+        return self.field.parts()
 
     def describe(self, name: str) -> str:
         return f"[{self.condition.text}: {self.field.describe(name)}]"
