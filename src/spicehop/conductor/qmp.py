@@ -149,7 +149,8 @@ def _reason(error: BaseException) -> str:
     while cause is not None:
         if isinstance(cause, OSError):
             # asyncio puts the address into strerror; an address that cannot be looked up has a negative errno.
-            return os.strerror(cause.errno) if (cause.errno or 0) > 0 else cause.strerror or str(cause)
+            number = cause.errno or 0
+            return os.strerror(number) if number > 0 else cause.strerror or str(cause)
         if isinstance(cause, EOFError):
             return "the other side hung up"
         cause = getattr(cause, "exc", None) or cause.__cause__
