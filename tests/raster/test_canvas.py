@@ -157,7 +157,9 @@ def test_another_server_takes_over_semi_seamlessly() -> None:
     canvas.apply(fill(rect(0, 0, 8, 6), 7))
     canvas.apply(wire.SurfaceCreate(3, 4, 4, XRGB, 0))
     canvas.apply(stream_create())
-    canvas.reset_for_semi_seamless()
+    caches = ImageCaches()
+    canvas.begin_anew(caches)
+    assert canvas.caches is caches
     assert canvas.screenshot().any()
     assert len(canvas.surfaces) == 1
     assert len(canvas.streams) == 0

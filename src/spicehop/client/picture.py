@@ -69,7 +69,7 @@ class Picture:
         self.pointer_visible = True
         self.observers: list[Callable[[int, Damage], None]] = []
         """Called with the display channel's id and what has changed, after each drawing."""
-        self._caches = ImageCaches(max_cached_pixels=PIXMAP_CACHE_PIXELS, glz_window_pixels=GLZ_WINDOW_PIXELS)
+        self._caches = _new_caches()
         self._budget = PixelBudget()
         self._canvases: dict[int, Canvas] = {}
         self._held: dict[int, deque[Message]] = {}
@@ -91,19 +91,17 @@ class Picture:
 
     # -- for the session --------------------------------------------------------------------------------------------
 
-    def channel_opened(self, display: int) -> None:
-        """A display channel begins."""
+    def channel_opened(self, display: int, *, anew: bool) -> None:
+        """A display channel begins, for the first time or `anew`: then with caches of its own (`DisplayChannel`).
+
+        What was shown stays visible until the server draws.
+        """
         if display not in self._canvases:
             self._canvases[display] = Canvas(self._caches, budget=self._budget)
             self._held[display] = deque()
-
-    def session_restarted(self) -> None:
-        """The next server knows nothing of the last one; what was shown stays visible until it draws."""
-        self._caches.clear()
-        for canvas in self._canvases.values():
-            canvas.reset_for_semi_seamless()
-        for held in self._held.values():
-            held.clear()
+        if anew:
+            self._canvases[display].begin_anew(_new_caches())
+            self._held[display].clear()
 
     def message_received(self, display: int, message: Message) -> None:
         """A message of a display channel; `ProtocolError` when it cannot be drawn because the server is at fault."""
@@ -155,3 +153,7 @@ class Picture:
                 self.pointer_visible = False
             case _:
                 pass
+
+
+def _new_caches() -> ImageCaches:
+    return ImageCaches(max_cached_pixels=PIXMAP_CACHE_PIXELS, glz_window_pixels=GLZ_WINDOW_PIXELS)

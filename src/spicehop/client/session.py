@@ -28,7 +28,7 @@ from spicehop.migration import commands as c
 from spicehop.migration.commands import Address, ChannelKey, MigrationOutcome
 from spicehop.migration.session import ClientSession
 from spicehop.trace import Trace
-from spicehop.wire import base, main, vmc
+from spicehop.wire import base, vmc
 from spicehop.wire.constants import ChannelType
 from spicehop.wire.layout import Message
 
@@ -182,7 +182,7 @@ class Session:
             case c.MessageReceived():
                 self._message(event.key, event.message)
             case c.ChannelOpened():
-                self._channel_opened(event.key)
+                self._channel_opened(event.key, event.anew)
             case c.ChannelLost():
                 self._channel_lost(event)
             case c.MigrationFinished():
@@ -212,7 +212,7 @@ class Session:
             session, generation = self._core.connection_id, self._core.generation
             self._trace.record(event.event, session=session, channel=event.channel, generation=generation, **detail)
 
-    def _channel_opened(self, key: ChannelKey) -> None:
+    def _channel_opened(self, key: ChannelKey, anew: bool) -> None:
         self.lost_channels.pop(c.name_of(key), None)
         channel = self._core.channels[key]
         if key[0] == ChannelType.PORT and isinstance(channel, VmcChannel):
@@ -222,7 +222,7 @@ class Session:
             else:
                 port.regained()
         elif key[0] == ChannelType.DISPLAY:
-            self.picture.channel_opened(key[1])
+            self.picture.channel_opened(key[1], anew=anew)
 
     def _channel_lost(self, event: c.ChannelLost) -> None:
         if event.restoring:
@@ -249,8 +249,6 @@ class Session:
                 port = self.ports.by_channel(key[1])
                 if port is not None:
                     port.data_received(bytes(message.data))
-            case ChannelType.MAIN if isinstance(message, main.Init) and self._core.opened:
-                self.picture.session_restarted()
             case _:
                 pass
 

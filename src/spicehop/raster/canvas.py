@@ -69,12 +69,14 @@ class Canvas:
         method = _METHODS.get(type(message))
         return None if method is None else method(self, message)
 
-    def reset_for_semi_seamless(self) -> None:
-        """The channel goes on at another server, which knows nothing of this one (dossier C2, C5).
+    def begin_anew(self, caches: ImageCaches) -> None:
+        """The channel begins again: at another server, which knows nothing of this one (dossier C2, C5), or at the same
+        one after its connection was lost.
 
-        Streams, palettes and all surfaces but the primary go; the primary stays visible until the new server has
-        created and drawn its own. The session clears the shared `caches` itself, once for all its channels.
+        Streams, palettes and all surfaces but the primary go; the primary stays visible until the server has created
+        and drawn its own. `caches` take the place of those so far.
         """
+        self.caches = self._decoder.caches = caches
         self._drawer.forget()
         self.streams.clear()
         self._decoder.palettes.clear()
