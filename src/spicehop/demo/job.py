@@ -1,0 +1,259 @@
+"""The demo: a client works in a virtual machine while it moves from QEMU to QEMU, and everything is counted.
+
+Two QEMUs at a time, under TCG. The client types numbered keys and streams numbered bytes through a port the whole
+time. In the first half of the migrations the guest draws, which shows the blackout; in the second half its drawing is
+frozen, so that every display byte after a switch is redrawing and the pictures can be compared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from spicehop.client.session import Session, connect
+from spicehop.conductor import Options
+from spicehop.conductor.qmp import QmpAddress, QmpPeer
+from spicehop.conductor.run import migrate
+from spicehop.demo.guest_image import GuestImage, build_guest
+from spicehop.demo.keys import KEY_F6, KEY_F7, StandStill, charge, count_keys
+from spicehop.demo.load import FrameWatch, PortStream, Typist
+from spicehop.demo.payload import count_port
+from spicehop.demo.qemu import ECHO_PORT, QemuOptions, QemuProcess
+from spicehop.demo.report import DemoReport, Hop
+from spicehop.demo.serial import read_serial
+from spicehop.errors import OperationError
+from spicehop.migration.commands import MigrationOutcome
+from spicehop.trace import FileSink, MemorySink, Trace
+from spicehop.trace.page import html
+from spicehop.trace.picture import svg
+
+SETTLE_SECONDS = 1.5
+"""Time for the guest to freeze its drawing, and for the picture to be whole."""
+REDRAW_SECONDS = 2.0
+"""For so long after a switch display bytes count as redrawing."""
+COMPARISONS = 10
+"""Attempts at a picture that is the same on both sides; the guest may still be drawing its last frame."""
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """What the demo does."""
+
+    directory: Path
+    """Logs, traces and pictures go here."""
+    vga: str = "qxl-vga"
+    migrations: int = 4
+    keys_per_second: float = 50.0
+    port_bytes_per_second: int = 65536
+    pause: float = 2.0
+    """Seconds of work before each migration."""
+
+
+class QemuDemo:
+    """One run of the demo."""
+
+    def __init__(self, options: DemoOptions, progress: Progress = lambda sentence: None) -> None:
+        self._options = options
+        self._progress = progress
+        self._memory = MemorySink()
+        self._hops: list[Hop] = []
+        self._machines: list[QemuProcess] = []
+
+    async def run(self) -> DemoReport:
+        """Run it; raises `OperationError` when it cannot be run to its end. A loss is in the report, not an error."""
+        begun = time.monotonic()
+        directory = self._options.directory
+        directory.mkdir(parents=True, exist_ok=True)
+        image = await asyncio.to_thread(build_guest, None, self._progress)
+        trace = Trace("client", time.monotonic, self._memory, FileSink(directory / "trace.jsonl"))
+        async with AsyncExitStack() as stack:
+            stack.callback(trace.close)
+            machine = await self._machine(stack, image, 0)
+            self._progress("the guest boots")
+            await machine.wait_ready()
+            url = f"spice://{machine.spice_host}:{machine.spice_port}"
+            session = await stack.enter_async_context(connect(url, trace=trace))
+            return await self._work(stack, session, machine, image, trace, begun)
+
+    async def _machine(self, stack: AsyncExitStack, image: GuestImage, number: int) -> QemuProcess:
+        options = QemuOptions(
+            name=f"machine-{number}", vga=self._options.vga, incoming="defer" if number else None
+        )
+        machine = await stack.enter_async_context(QemuProcess(image, options, self._options.directory))
+        self._machines.append(machine)
+        return machine
+
+    async def _work(
+        self,
+        stack: AsyncExitStack,
+        session: Session,
+        machine: QemuProcess,
+        image: GuestImage,
+        trace: Trace,
+        begun: float,
+    ) -> DemoReport:
+        options = self._options
+        await asyncio.sleep(SETTLE_SECONDS)
+        session.screenshot().save(options.directory / "before.png")
+        typist = Typist(session, keys_per_second=options.keys_per_second)
+        stream = PortStream(await session.port(ECHO_PORT), bytes_per_second=options.port_bytes_per_second)
+        frames = FrameWatch(session)
+        collecting = asyncio.create_task(stream.collect())
+        working = [asyncio.create_task(typist.run()), asyncio.create_task(stream.run())]
+        frozen = False
+        try:
+            for number in range(1, options.migrations + 1):
+                if not frozen and number > (options.migrations + 1) // 2:
+                    session.keyboard.down(KEY_F7)
+                    session.keyboard.up(KEY_F7)
+                    frozen = True
+                    await asyncio.sleep(SETTLE_SECONDS)
+                await asyncio.sleep(options.pause)
+                _raise_failures(working)
+                target = await self._machine(stack, image, number)
+                self._hops.append(await self._hop(number, session, machine, target, trace, frames, frozen=frozen))
+                await machine.stop()
+                machine = target
+            await asyncio.sleep(options.pause)
+            _raise_failures(working)
+        finally:
+            typist.stop()
+            stream.stop()
+            await asyncio.gather(*working, return_exceptions=True)
+        self._progress("the last bytes come back")
+        await stream.drained(10.0)
+        session.keyboard.down(KEY_F6)
+        session.keyboard.up(KEY_F6)
+        await asyncio.sleep(1.0)
+        session.screenshot().save(options.directory / "after.png")
+        interrupted = session.closed or bool(session.lost_channels)
+        collecting.cancel()
+        await asyncio.gather(collecting, return_exceptions=True)
+        return self._report(typist, stream, begun, interrupted=interrupted)
+
+    async def _hop(
+        self,
+        number: int,
+        session: Session,
+        source: QemuProcess,
+        target: QemuProcess,
+        trace: Trace,
+        frames: FrameWatch,
+        *,
+        frozen: bool,
+    ) -> Hop:
+        self._progress(f"migration {number} of {self._options.migrations}" + (", drawing frozen" if frozen else ""))
+        conduct = Options(
+            source=str(source.qmp_paths[0]), target=str(target.qmp_paths[0]), uri=target.migration_uri
+        )
+        redrawn = asyncio.create_task(_bytes_after_switch(session, number)) if frozen else None
+        result = await migrate(conduct, trace=trace.for_party("conductor"))
+        try:
+            outcome = await session.wait_for_migration(15.0, count=number)
+        except TimeoutError:
+            raise OperationError(f"migration {number} did not reach the client: {result.sentence}") from None
+        swapped = self._display_switch(outcome)
+        blackout = None
+        if not frozen:
+            await asyncio.sleep(1.0)
+            blackout = frames.blackout(swapped)
+        equal = await self._compare(number, session, target) if frozen else None
+        return Hop(
+            number=number,
+            scheme=outcome.scheme,
+            reason=outcome.reason,
+            frozen=frozen,
+            blackout=blackout,
+            redrawn_bytes=await redrawn if redrawn is not None else None,
+            picture_equal=equal,
+            seconds=outcome.finished - outcome.started,
+        )
+
+    def _display_switch(self, outcome: MigrationOutcome) -> float:
+        """When the display went to the target, by the client's trace."""
+        times = [
+            record.time
+            for record in self._memory.records
+            if record.event in ("channel.swapped", "channel.restarted")
+            and record.channel.startswith("display")
+            and record.time >= outcome.started
+        ]
+        return times[0] if times else outcome.switched
+
+    async def _compare(self, number: int, session: Session, target: QemuProcess) -> bool:
+        """Whether client and target show the same, by the target's own screendump."""
+        from PIL import Image
+
+        await asyncio.sleep(SETTLE_SECONDS)
+        dump = self._options.directory / f"machine-{number}.ppm"
+        monitor = QmpPeer("target", QmpAddress.parse(str(target.qmp_paths[1])))
+        await monitor.connect()
+        try:
+            for _ in range(COMPARISONS):
+                await monitor.execute("screendump", {"filename": str(dump)})
+                shown = session.screenshot()
+                with Image.open(dump) as picture:
+                    if np.array_equal(np.asarray(picture.convert("RGB")), shown.rgb()):
+                        shown.save(self._options.directory / f"machine-{number}.png")
+                        dump.unlink()
+                        return True
+                await asyncio.sleep(0.3)
+        finally:
+            await monitor.close()
+        session.screenshot().save(self._options.directory / f"machine-{number}-differs.png")
+        return False
+
+    def _report(self, typist: Typist, stream: PortStream, begun: float, *, interrupted: bool) -> DemoReport:
+        log = read_serial([machine.serial_path for machine in self._machines])
+        sent = typist.sent
+        keys = count_keys([key.code for key in sent], log)
+        records = self._memory.records
+        directory = self._options.directory
+        (directory / "timeline.html").write_text(html(records, title="spicehop demo"), encoding="utf-8")
+        (directory / "timeline.svg").write_text(svg(records, title="spicehop demo"), encoding="utf-8")
+        names = ("before.png", "after.png", "timeline.html", "trace.jsonl")
+        return DemoReport(
+            hops=tuple(self._hops),
+            keys=keys,
+            charge=charge(keys, sent, self._stand_stills(typist)),
+            port=count_port(stream.sent, bytes(stream.echoed), log.port_totals),
+            session_interrupted=interrupted,
+            seconds=time.monotonic() - begun,
+            files={Path(name).stem: directory / name for name in names},
+        )
+
+    def _stand_stills(self, typist: Typist) -> list[StandStill]:
+        """For each migration: when the source's machine stopped, and when inputs went to the target."""
+        records = self._memory.records
+        stops = [record.time for record in records if record.event == "qmp.STOP" and record.party == "source"]
+        handed = [record for record in records if record.event == "channel.migrate"]
+        moves = [record.time for record in handed if record.channel == "inputs:0"]
+        servers = [f"{machine.spice_host}:{machine.spice_port}" for machine in self._machines]
+        found: list[StandStill] = []
+        for server, stop in zip(servers, stops, strict=False):
+            moved = next((move for move in moves if move >= stop), stop)
+            found.append(StandStill(server, stop, moved))
+        return found
+
+
+async def _bytes_after_switch(session: Session, number: int) -> int:
+    """Display bytes of the target in the first seconds after the switch."""
+    outcome = await session.wait_for_migration(120.0, count=number)
+    before = session.display_bytes_at_switch
+    remaining = REDRAW_SECONDS - (time.monotonic() - outcome.switched)
+    await asyncio.sleep(max(0.0, remaining))
+    return session.display_bytes - before
+
+
+def _raise_failures(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        if task.done() and not task.cancelled() and task.exception() is not None:
+            raise OperationError(f"the session did not last: {task.exception()}")

@@ -1,0 +1,151 @@
+"""What a demo has found out, for people and for machines."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from spicehop.demo.keys import Charge, KeyCount
+from spicehop.demo.payload import PortCount
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One migration of the demo."""
+
+    number: int
+    scheme: str
+    reason: str
+    frozen: bool
+    """Whether the guest drew nothing, so that everything on the display is redrawing."""
+    blackout: float | None
+    """Seconds without a new picture around the switch; None for a frozen guest."""
+    redrawn_bytes: int | None
+    """Display bytes of the target in the 2 s after the switch, of a frozen guest."""
+    picture_equal: bool | None
+    """Whether the client's picture is the target's own, pixel for pixel; taken of a frozen guest."""
+    seconds: float
+    """From the announcement to the end of the switch."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoReport:
+    """Everything of one demo."""
+
+    hops: tuple[Hop, ...]
+    keys: KeyCount
+    charge: Charge
+    port: PortCount
+    session_interrupted: bool
+    seconds: float
+    files: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def blackouts_ms(self) -> list[float]:
+        """Blackouts of the migrations in which the guest drew."""
+        return [1000 * hop.blackout for hop in self.hops if hop.blackout is not None]
+
+    @property
+    def redrawn_bytes(self) -> int | None:
+        """The most that a target redrew after a switch."""
+        return max((hop.redrawn_bytes for hop in self.hops if hop.redrawn_bytes is not None), default=None)
+
+    @property
+    def picture_equal(self) -> bool | None:
+        """Whether every comparison found equal pictures; None when there was none."""
+        compared = [hop.picture_equal for hop in self.hops if hop.picture_equal is not None]
+        return all(compared) if compared else None
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What went wrong, a sentence each; empty when nothing was lost but what is charged to libspice."""
+        found: list[str] = []
+        if self.session_interrupted:
+            found.append("The session was interrupted.")
+        for hop in self.hops:
+            if hop.scheme != "seamless":
+                found.append(f"Migration {hop.number} was {hop.scheme}: {hop.reason}.")
+        if self.charge.ours:
+            found.append(f"{len(self.charge.ours)} keys were lost that libspice cannot be charged with.")
+        if self.keys.duplicated:
+            found.append(f"{self.keys.duplicated} keys came twice.")
+        if not self.port.is_complete:
+            found.append(f"The port's stream is not whole: {self.port}.")
+        if self.picture_equal is False:
+            found.append("The client's picture differs from the target's.")
+        if self.picture_equal is None:
+            found.append("No pictures were compared.")
+        return tuple(found)
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        return {
+            "scheme": [hop.scheme for hop in self.hops],
+            "migrations": len(self.hops),
+            "keys": {
+                "sent": self.keys.sent,
+                "received": self.keys.received,
+                "lost": self.keys.lost,
+                "duplicated": self.keys.duplicated,
+                "lost_by_libspice": len(self.charge.libspice),
+                "lost_by_spicehop": len(self.charge.ours),
+            },
+            "port": {
+                "sent": self.port.sent,
+                "received": self.port.received,
+                "lost": self.port.lost,
+                "duplicated": self.port.duplicated,
+                "in_order": self.port.in_order,
+                "guest_received": self.port.guest_received,
+                "checksums_match": self.port.checksums_match,
+            },
+            "blackout_ms": spread(self.blackouts_ms),
+            "redrawn_bytes": self.redrawn_bytes,
+            "picture_equal": self.picture_equal,
+            "fallbacks": [
+                {"migration": hop.number, "scheme": hop.scheme, "reason": hop.reason}
+                for hop in self.hops
+                if hop.scheme != "seamless"
+            ],
+            "problems": list(self.problems),
+            "seconds": round(self.seconds, 1),
+            "files": {name: str(path) for name, path in self.files.items()},
+        }
+
+    def as_text(self) -> str:
+        """The lines that the command prints."""
+        lines = ["", "migration  scheme          switch     blackout    redrawn   picture"]
+        for hop in self.hops:
+            blackout = "-" if hop.blackout is None else f"{1000 * hop.blackout:.0f} ms"
+            redrawn = "-" if hop.redrawn_bytes is None else f"{hop.redrawn_bytes / 1000:.1f} kB"
+            equal = {None: "-", True: "equal", False: "DIFFERS"}[hop.picture_equal]
+            lines.append(
+                f"{hop.number:>9}  {hop.scheme:<14} {hop.seconds:5.2f} s {blackout:>12} {redrawn:>10}   {equal}"
+            )
+        by_libspice = f", {len(self.charge.libspice)} of them by libspice while the machine stood still"
+        lines += [
+            "",
+            f"keys     {self.keys.sent} typed, {self.keys.received} received, {self.keys.lost} lost"
+            + (by_libspice if self.keys.lost else "")
+            + f", {self.keys.duplicated} doubled",
+            f"port     {self.port.sent} bytes sent, {self.port.received} echoed, {self.port.lost} lost, "
+            f"{self.port.duplicated} doubled, " + ("in order" if self.port.in_order else "OUT OF ORDER"),
+            "session  " + ("INTERRUPTED" if self.session_interrupted else "never interrupted"),
+        ]
+        lines += [f"problem  {problem}" for problem in self.problems]
+        lines += [f"{name:<8} {path}" for name, path in self.files.items()]
+        return "\n".join(lines)
+
+
+def spread(values: Sequence[float]) -> dict[str, float | None]:
+    """Minimum, median and maximum, None without values."""
+    if not values:
+        return {"min": None, "median": None, "max": None}
+    return {
+        "min": round(min(values), 1),
+        "median": round(statistics.median(values), 1),
+        "max": round(max(values), 1),
+    }
