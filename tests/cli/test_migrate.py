@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from spicehop.cli.app import main
-from spicehop.cli.migrate import byte_count
+from spicehop.cli.migrate import Lines, LiveProgress, byte_count
 from spicehop.conductor import qmp
 from spicehop.errors import UsageError
+from spicehop.migration.conducting_events import FindingReported, ProgressReported, StepReported
+from spicehop.migration.preflight import Finding, Severity
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "failures.md"
 
@@ -120,3 +122,31 @@ def test_no_byte_counts(text: str) -> None:
 def test_the_help_needs_no_qemu(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["migrate", "--help"]) == 0
     assert "--require-links" in capsys.readouterr().out
+
+
+REPORTS = [
+    StepReported("linking", "Sending 1 session."),
+    FindingReported(Finding(Severity.WARNING, "no-clients", "No client is connected.")),
+    FindingReported(Finding(Severity.ERROR, "versions", "It is older.")),
+    ProgressReported("active", 10, 20, 100),
+    StepReported("finished", "Done."),
+]
+
+
+def test_a_pipe_gets_only_warnings(capsys: pytest.CaptureFixture[str]) -> None:
+    for report in REPORTS:
+        Lines(quiet=False).report(report)
+        Lines(quiet=True).report(report)
+    assert capsys.readouterr() == ("", "spicehop: warning: No client is connected.\n")
+
+
+def test_a_terminal_gets_the_steps_too(capsys: pytest.CaptureFixture[str]) -> None:
+    with LiveProgress() as live:
+        for report in REPORTS:
+            live.report(report)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "Sending 1 session." in shown.err
+    assert "warning: No client is connected." in shown.err
+    assert "It is older" not in shown.err  # errors and the end are in the result's sentence
+    assert "Done." not in shown.err

@@ -197,7 +197,7 @@ class Conducting(Engine):
         self.memory.refused_before = self.memory.census[Peer.TARGET].refused_links
         self.memory.times["informed"] = self._now
         port = address.port or address.tls_port
-        sessions = count(len(self.memory.informed), "session")
+        sessions = count(len(self.memory.informed), "session") if self.memory.informed else "whoever connects now"
         self._say("linking", f"Sending {sessions} to {address.host}:{port}; waiting for links.")
         self._execute(Peer.SOURCE, "client_migrate_info", arguments)
 
@@ -240,7 +240,7 @@ class Conducting(Engine):
             Finding(
                 Severity.WARNING,
                 "not-linked",
-                f"{sentence} They will connect to the target anew, if they can reach it (switch-host).",
+                f"{sentence} Who did not will connect there anew, if it can be reached (switch-host).",
             )
         )
         self._then(Input.PASSED)

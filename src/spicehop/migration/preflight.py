@@ -265,13 +265,13 @@ def _examine_clients(found: _Findings, plan: Plan, source: PeerSurvey, target: P
     several = several_clients(plan, source.sessions)
     if several is not None:
         found.all.append(several)
-    elif seamless is None:
+    elif seamless is None and source.sessions:
         found.warning(
             "seamless-unknown",
             "Whether seamless-migration is on at the source is not known: QMP does not tell, "
             "and its command line cannot be read from here.",
         )
-    if seamless is False:
+    if seamless is False and source.sessions:
         found.warning(
             "seamless-off",
             "seamless-migration is off at the source: clients keep their windows, but their channels "

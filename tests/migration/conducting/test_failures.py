@@ -154,6 +154,24 @@ ROWS: list[tuple[str, Play]] = [
 ]
 
 
+WARNINGS: list[tuple[str, Play]] = [
+    ("seamless is off", play(lambda s: None, source=PLAIN)),
+    ("whether seamless is on is not known", play(lambda s: None, source=PeerFacts())),
+    ("the machine is paused", play(lambda s: setattr(s.source, "status", "paused"))),
+    ("nobody is connected", play(lambda s: None, sessions=())),
+    ("a client is at the target", play(lambda s: s.target.connect(SECOND))),
+    ("a ticket that nobody asks for", play(lambda s: None, ticket="x")),
+    ("a client does not link", play(lambda s: s.on.update(client_migrate_info=ignore))),
+]
+
+
+def warning(prepare: Play) -> str:
+    """The one warning of a play."""
+    stage = prepare()
+    (finding,) = stage.run().findings
+    return finding.sentence
+
+
 def line(name: str, sentence: str, code: int) -> str:
     """A row as it stands in the document."""
     return f"| {name} | {sentence} | {code} |"
@@ -164,6 +182,11 @@ def test_the_document_says_what_happens(name: str, prepare: Play) -> None:
     result = prepare().run()
     assert not result.succeeded
     assert line(name, result.sentence, 1) in DOCUMENT.read_text().splitlines()
+
+
+@pytest.mark.parametrize(("name", "prepare"), WARNINGS, ids=[row[0] for row in WARNINGS])
+def test_the_document_says_what_is_warned_of(name: str, prepare: Play) -> None:
+    assert f"| {name} | {warning(prepare)} |" in DOCUMENT.read_text().splitlines()
 
 
 def test_plain_facts_are_those_of_a_source_without_seamless() -> None:
