@@ -102,6 +102,18 @@ def test_single_bytes_cost_little_more_than_themselves() -> None:
     assert frame.body == byte * size
 
 
+def test_small_and_large_pieces_stay_in_order() -> None:
+    body = bytes(range(256)) * 100
+    stream = encode_frame(101, body, mini_header=True) + encode_frame(102, body[::-1], mini_header=True)
+    reader = FrameReader(mini_header=True)
+    frames = []
+    start = 0
+    for size in [1, 10, 5000, 3, 7000, 4095, 4096, 1, 20_000, 2, 100_000]:
+        frames += reader.feed(stream[start : start + size])
+        start += size
+    assert [(frame.number, frame.body) for frame in frames] == [(101, body), (102, body[::-1])]
+
+
 @headers
 def test_damaged_streams_raise_nothing_else(*, mini_header: bool) -> None:
     sub_messages = encode_sub_messages((SubMessage(105, b"\1\0"), SubMessage(5, b"\0")), at=3)

@@ -134,6 +134,20 @@ def test_many_small_items_are_refused_before_they_are_made() -> None:
     assert peak < 100_000
 
 
+def test_items_behind_pointers_count_together() -> None:
+    half = MAX_ITEMS // 2
+    rects = (display.Rect(0, 0, 0, 0),) * half
+    base_ = display.DisplayBase(0, display.Rect(0, 0, 0, 0), display.Clip(1, rects))
+
+    def line(segments: int) -> bytes:
+        path = display.Path((display.PathSegment(0, ()),) * segments)
+        return display.DrawStroke(base_, path, display.LineAttr(), display.Brush(), 0, 0).encode()
+
+    assert display.DrawStroke.decode(line(half)).path is not None
+    with pytest.raises(ProtocolError, match="holds more than 131072 items"):
+        display.DrawStroke.decode(line(half + 1))
+
+
 def test_large_payloads_are_views_into_the_body() -> None:
     body = vmc.VmcData(bytes(1_000_000)).encode()
     decoded = registry.decode(ChannelType.PORT, Direction.FROM_SERVER, 101, body)

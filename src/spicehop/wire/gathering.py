@@ -5,7 +5,7 @@ from __future__ import annotations
 from spicehop.wire.buffers import Data
 
 _SMALL = 4096
-_BLOCK = 65_536
+"""Smaller pieces are gathered in one buffer: an object for each would cost more than its bytes."""
 
 
 class Gatherer:
@@ -54,10 +54,8 @@ class Gatherer:
         if len(data) >= _SMALL:
             self._close_tail()
             self._blocks.append(data)
-            return
-        self._tail += data
-        if len(self._tail) >= _BLOCK:
-            self._close_tail()
+        else:
+            self._tail += data
 
     def _close_tail(self) -> None:
         if self._tail:
