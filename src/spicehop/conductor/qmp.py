@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from qemu.qmp import EventListener, ExecuteError, QMPClient, QMPError, Runstate
+from qemu.qmp import EventListener, ExecuteError, Message, QMPClient, QMPError, Runstate
 
 from spicehop.errors import ConnectError, ConnectionLost, OperationError, UsageError
 from spicehop.migration.conducting_events import PeerFacts
@@ -118,6 +118,7 @@ class QmpPeer:
     async def events(self) -> AsyncIterator[tuple[str, Mapping[str, object]]]:
         """Name and data of each event, until the connection ends."""
         ended = asyncio.ensure_future(self._ended())
+        heard: asyncio.Future[Message] | None = None
         try:
             while not self._listener.empty() or not ended.done():
                 heard = asyncio.ensure_future(self._listener.get())
@@ -132,6 +133,8 @@ class QmpPeer:
                 yield str(event["event"]), data if isinstance(data, Mapping) else {}
         finally:
             ended.cancel()
+            if heard is not None:
+                heard.cancel()
 
     async def _ended(self) -> None:
         while self._client.runstate is Runstate.RUNNING:
