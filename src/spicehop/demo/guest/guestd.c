@@ -1,6 +1,6 @@
 /* The whole userland of the demo guest. One process per role:
  *
- *   screen  draws a frame stamp, a moving tile and text, `fps` times a second
+ *   screen  draws a frame stamp, a moving tile and text, or a band with the stamp on it, `fps` times a second
  *   keys    logs every event of every input device; function keys command the other roles
  *   echo    sends back what the port org.example.echo.0 receives, logs count and checksum
  *   agent   stands in for the SPICE agent on com.redhat.spice.0: capabilities, clipboard both ways

@@ -13,8 +13,9 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { STAMP_X = 16, STAMP_Y = 16, CELL = 8, STAMP_COLUMNS = 16, STAMP_MARK = 0xA53C };
+enum { STAMP_X = 16, STAMP_Y = 16, CELL = 8, STAMP_COLUMNS = 16, STAMP_ROWS = 4, STAMP_MARK = 0xA53C };
 enum { TILE_X = 160, TILE_Y = 16, PICTURE_X = 16, PICTURE_Y = 512, PICTURE_WIDTH = 512, PICTURE_HEIGHT = 192 };
+enum { BAND_PIXELS = 2048 * 256 };
 
 static int framebuffer = -1, console = -1;
 static unsigned line_bytes;
@@ -25,15 +26,20 @@ static void draw_row(unsigned x, unsigned y, const uint32_t *pixels, unsigned co
         log_line("fault framebuffer write at row %u", y);
 }
 
-static void draw_stamp(uint32_t frame)
+static void stamp_row(uint32_t frame, unsigned row, uint32_t *pixels)
 {
     uint8_t bytes[4] = { frame >> 24, frame >> 16, frame >> 8, frame };
     uint32_t hash = fnv1a(FNV_START, bytes, sizeof bytes);
-    uint16_t rows[4] = { STAMP_MARK, frame >> 16, frame, (hash >> 16) ^ hash };
+    uint16_t rows[STAMP_ROWS] = { STAMP_MARK, frame >> 16, frame, (hash >> 16) ^ hash };
+    for (unsigned x = 0; x < STAMP_COLUMNS * CELL; x++)
+        pixels[x] = (rows[row] >> (STAMP_COLUMNS - 1 - x / CELL)) & 1 ? 0xffffffff : 0xff000000;
+}
+
+static void draw_stamp(uint32_t frame)
+{
     uint32_t pixels[STAMP_COLUMNS * CELL];
-    for (unsigned row = 0; row < 4; row++) {
-        for (unsigned x = 0; x < STAMP_COLUMNS * CELL; x++)
-            pixels[x] = (rows[row] >> (STAMP_COLUMNS - 1 - x / CELL)) & 1 ? 0xffffffff : 0xff000000;
+    for (unsigned row = 0; row < STAMP_ROWS; row++) {
+        stamp_row(frame, row, pixels);
         for (unsigned y = 0; y < CELL; y++)
             draw_row(STAMP_X, STAMP_Y + row * CELL + y, pixels, STAMP_COLUMNS * CELL);
     }
@@ -49,6 +55,23 @@ static void draw_tile(uint32_t frame, unsigned size)
             pixels[x] = 0xff000000 | ((x * 2 + frame) & 255) << 16 | (y * 2 & 255) << 8 | ((x + y + frame * 3) & 255);
         draw_row(left, top + y, pixels, size);
     }
+}
+
+/* A gradient over the whole width of the screen, at one place, with the stamp on it, in a single write. The device then
+ * gets one picture a frame, always of the same rectangle: a video to libspice. Its rows have no gaps between them, as
+ * those of the tile have (qxl gives every picture the stride of the screen), so that LZ and GLZ take it. */
+static void draw_band(uint32_t frame, unsigned rows)
+{
+    static uint32_t pixels[BAND_PIXELS];
+    unsigned width = line_bytes / 4;
+    if (width * rows > BAND_PIXELS)
+        return;
+    for (unsigned y = 0; y < rows; y++)
+        for (unsigned x = 0; x < width; x++)
+            pixels[y * width + x] = 0xff000000 | ((x / 4 + frame * 2) & 255) << 16 | ((x / 8 + y) & 255) << 8 | y;
+    for (unsigned y = 0; y < STAMP_ROWS * CELL && y < rows; y++)
+        stamp_row(frame, y / CELL, pixels + y * width + STAMP_X);
+    draw_row(0, STAMP_Y, pixels, width * rows);
 }
 
 /* Drawn once: coloured text, and a picture smooth enough for the photographic codecs. */
@@ -68,8 +91,12 @@ static void draw_background(void)
     }
 }
 
-static void draw_frame(uint32_t frame, unsigned tile)
+static void draw_frame(uint32_t frame, unsigned tile, unsigned band)
 {
+    if (band) {
+        draw_band(frame, band);
+        return;
+    }
     if (tile)
         draw_tile(frame, tile);
     dprintf(console, "\033[5;3H\033[1;3%um frame %08u \033[0m", 1 + frame % 7, frame);
@@ -92,11 +119,13 @@ void run_screen(int commands)
     }
     line_bytes = memory.line_length;
     log_line("screen width=%u height=%u driver=%.15s", screen.xres, screen.yres, memory.id);
-    long fps = parameter("fps", 25), tile = parameter("tile", 96);
+    long fps = parameter("fps", 25), tile = parameter("tile", 96), band = parameter("band", 0);
     if (fps < 1 || fps > 200)
         fps = 25;
     if (tile < 0 || tile > 256)
         tile = 96;
+    if (band < 0 || band > 256)
+        band = 0;
     draw_background();
     role_is_ready();
 
@@ -118,7 +147,7 @@ void run_screen(int commands)
         }
         if (frozen)
             continue;
-        draw_frame(frame, tile);
+        draw_frame(frame, tile, band);
         if (frame % (fps * 2) == 0)
             log_line("frame n=%u t=%.6f", frame, now());
         frame++;
