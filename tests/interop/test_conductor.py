@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -22,11 +23,12 @@ import pytest
 from gtk_driver import GtkClient
 from qemu.qmp import QMPClient
 
+import spicehop
 from spicehop.conductor import Conductor, Options, migrate
 from spicehop.errors import ConnectError
 from spicehop.migration.conducting_events import Peer, StepReported
 from spicehop.migration.conducting_result import Fate, Outcome, Result
-from spicehop.trace import MemorySink, Trace
+from spicehop.trace import FileSink, MemorySink, Trace
 
 pytestmark = pytest.mark.peers
 HOST = "127.0.0.1"
@@ -173,7 +175,7 @@ async def test_a_stock_client_moves_seamlessly(start: Start, start_gtk_client: S
     target = await start(incoming="defer")
     before = marks(client)
     sink = MemorySink()
-    result = await migrate(options(source, target), trace=Trace("conductor", asyncio.get_running_loop().time, sink))
+    result = await migrate(options(source, target), trace=Trace("conductor", time.monotonic, sink))
     assert result.sentence == "The machine runs at the target; 1 session is there too. The source has ended."
     assert result.outcome is Outcome.MOVED
     assert result.findings == ()
@@ -211,6 +213,30 @@ async def test_a_stock_client_moves_semi_seamlessly(start: Start, start_gtk_clie
     assert await target.channels() == 4
     await client.wait_for(lambda: marks(client) == before + 1, "the new MARK")
     assert client.returncode is None
+
+
+@pytest.mark.parametrize(
+    ("seamless", "schemes", "fate"),
+    [
+        (True, ("seamless", "semi-seamless", "switch-host"), Fate.SEAMLESS),
+        (False, ("seamless", "semi-seamless", "switch-host"), Fate.SEMI_SEAMLESS),
+        (True, ("switch-host",), Fate.SWITCH_HOST),
+    ],
+)
+async def test_our_own_clients_trace_tells_the_scheme(
+    start: Start, tmp_path: Path, seamless: bool, schemes: tuple[str, ...], fate: Fate
+) -> None:
+    source = await start(seamless=seamless)
+    path = tmp_path / "client.jsonl"
+    with Trace("client", time.monotonic, FileSink(path)) as trace:
+        async with spicehop.connect(f"spice://{HOST}:{source.spice_port}", schemes=schemes, trace=trace) as session:
+            target = await start(incoming="defer")
+            result = await migrate(options(source, target, client_trace=path))
+            assert result.outcome is Outcome.MOVED
+            assert [one.fate for one in result.sessions] == [fate]
+            assert [migration.scheme for migration in session.migrations] == [fate.value]
+            assert bool(result.sessions[0].reason) is (fate is not Fate.SEAMLESS)
+    assert await target.status() == "running"
 
 
 async def test_two_clients_would_kill_the_source(start: Start, start_gtk_client: StartGtkClient) -> None:
@@ -378,7 +404,7 @@ async def test_monitors_that_do_not_answer(start: Start, tmp_path: Path) -> None
         await other.disconnect()
 
 
-async def spicehop(*arguments: str) -> asyncio.subprocess.Process:
+async def run_command(*arguments: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "spicehop.cli.app", "migrate", *arguments),
         stdout=asyncio.subprocess.PIPE,
@@ -390,7 +416,7 @@ async def test_the_command_prints_one_object(start: Start, start_gtk_client: Sta
     source = await start()
     await connected(start_gtk_client, source)
     target = await start(incoming="defer")
-    command = await spicehop(source.qmp, target.qmp, "--json", "--trace", str(tmp_path / "trace"))
+    command = await run_command(source.qmp, target.qmp, "--json", "--trace", str(tmp_path / "trace"))
     out, err = await asyncio.wait_for(command.communicate(), 60)
     assert (command.returncode, err) == (0, b"")
     told = json.loads(out)
@@ -404,7 +430,7 @@ async def test_ctrl_c_goes_back(start: Start, start_gtk_client: StartGtkClient) 
     source = await start(memory=256)
     await connected(start_gtk_client, source)
     target = await start(incoming="defer", memory=256)
-    command = await spicehop(source.qmp, target.qmp, "--max-bandwidth", str(SLOW))
+    command = await run_command(source.qmp, target.qmp, "--max-bandwidth", str(SLOW))
     try:
         await until(lambda: is_moving(source), "the migration")
         command.send_signal(signal.SIGINT)

@@ -7,6 +7,8 @@ from collections.abc import Collection
 from spicehop.migration.conducting_census import Sessions
 from spicehop.migration.conducting_result import NOT_SHOWN, ChannelFate, Fate, SessionOutcome
 
+LINKED_LATE = "it linked to the target only when the machine was on its way; QMP does not show whether that was in time"
+
 
 def count(number: int, noun: str) -> str:
     """`1 session`, `2 sessions`."""
@@ -38,8 +40,11 @@ def sessions_moved(
                 for key in sorted(channels)
             }
             gone = [name for name, fate in fates.items() if fate is ChannelFate.LOST]
-            fate = Fate.SEMI_SEAMLESS if seamless is False else Fate.SAME_ID
-            reason = "seamless-migration is off at the source" if seamless is False else NOT_SHOWN
+            fate, reason = Fate.SAME_ID, NOT_SHOWN
+            if connection_id not in linked:
+                reason = LINKED_LATE
+            elif seamless is False:
+                fate, reason = Fate.SEMI_SEAMLESS, "seamless-migration is off at the source"
             if gone:
                 reason = f"{', '.join(gone)} did not arrive; {reason}"
         else:

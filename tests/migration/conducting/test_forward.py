@@ -117,6 +117,14 @@ def test_a_client_that_does_not_link_is_sent_anew() -> None:
     assert set(result.sessions[0].channels.values()) == {ChannelFate.ANEW}
 
 
+def test_a_client_that_links_late_is_said_to() -> None:
+    stage = Stage(dataclasses.replace(PLAN, source=PLAIN))
+    stage.on["client_migrate_info"] = lambda: stage.link(FIRST, after=9.5)
+    (session,) = stage.run().sessions
+    assert session.fate is Fate.SAME_ID
+    assert session.reason.startswith("it linked to the target only when the machine was on its way")
+
+
 def test_a_client_that_leaves_while_others_link_is_not_waited_for() -> None:
     stage = Stage(dataclasses.replace(PLAN, source=PLAIN), sessions=(FIRST, SECOND))
     stage.on["client_migrate_info"] = lambda: (stage.link(FIRST), stage.later(0.5, lambda: stage.unlink(SECOND)))
