@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spicehop.simulator.world import World
+from spicehop.simulator.world import BEGIN, World
 from spicehop.trace.text import detail_text
 
 PARTIES = ("client", "source", "target", "conductor", "fault")
@@ -13,8 +13,7 @@ def chart(world: World) -> str:
     """The run's records in columns, in milliseconds since the run began; its seed and fault come first."""
     fault = world.fault
     lines = [
-        f"seed {world.situation.seed}, scheme {world.situation.scheme}"
-        + (f", {fault.name} at step {fault.step}" if fault else ""),
+        f"seed {world.situation.seed}, scheme {world.situation.scheme}" + (f", {fault}" if fault else ""),
         "       ms  " + "".join(party.ljust(WIDTH) for party in PARTIES),
     ]
     for record in world.records:
@@ -23,5 +22,5 @@ def chart(world: World) -> str:
         words = " ".join(part for part in (what, record.channel, detail_text(record.detail)) if part)
         room = WIDTH * (len(PARTIES) - column) - 2
         shown = words if len(words) <= room else words[: room - 1] + "…"
-        lines.append(f"{(record.time - 1000.0) * 1000:9.1f}  {' ' * (WIDTH * column)}{shown}")
+        lines.append(f"{(record.time - BEGIN) * 1000:9.1f}  {' ' * (WIDTH * column)}{shown}")
     return "\n".join(lines) + "\n"

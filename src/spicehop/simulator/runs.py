@@ -10,6 +10,9 @@ from spicehop.simulator.chart import chart
 from spicehop.simulator.judging import judge
 from spicehop.simulator.world import FAULTS, Fault, Situation, World, drawn, steps_of
 
+FAULT_TIMES = (1.2, 4.0)
+"""Seconds between which a random fault happens: from the conductor's start to after the switch-over."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -47,13 +50,13 @@ def run_once(situation: Situation, fault: Fault | None = None) -> Verdict:
 
 
 def explore(seed: int, runs: int) -> Iterator[Verdict]:
-    """`runs` runs with the seeds from `seed` on; of each three, two have a fault at a random step."""
+    """`runs` runs with the seeds from `seed` on; of each three, two have a fault at a random time."""
     for number in range(seed, seed + runs):
         situation = drawn(number)
         random = Random(~number)
         fault = None
         if random.random() < 2 / 3:
-            fault = Fault(random.choice(tuple(FAULTS)), random.randrange(steps_of(situation)))
+            fault = Fault(random.choice(tuple(FAULTS)), time=random.uniform(*FAULT_TIMES))
         yield run_once(situation, fault)
 
 
