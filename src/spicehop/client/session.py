@@ -27,6 +27,7 @@ from spicehop.errors import ConnectError, ConnectionLost, ProtocolError, UsageEr
 from spicehop.migration import commands as c
 from spicehop.migration.commands import Address, ChannelKey, MigrationOutcome
 from spicehop.migration.session import ClientSession
+from spicehop.raster.results import Damage
 from spicehop.trace import Trace
 from spicehop.wire import base, vmc
 from spicehop.wire.constants import ChannelType
@@ -53,6 +54,8 @@ class Session:
         self.clipboard = Clipboard(core.main.agent, self._runner.pump)
         self.ports = Ports()
         self.migrations: list[MigrationOutcome] = []
+        self.display_bytes_at_switch = 0
+        """`display_bytes` when the display last went to another server."""
         self.lost_channels: dict[str, str] = {}
         """Channels that are gone, by name, with the reason."""
         self.aborted_migrations: list[str] = []
@@ -183,6 +186,8 @@ class Session:
                 self._message(event.key, event.message)
             case c.ChannelOpened():
                 self._channel_opened(event.key, event.anew)
+            case c.ChannelSwapped() if event.key[0] == ChannelType.DISPLAY:
+                self._display_switched()
             case c.ChannelLost():
                 self._channel_lost(event)
             case c.MigrationFinished():
@@ -222,7 +227,16 @@ class Session:
             else:
                 port.regained()
         elif key[0] == ChannelType.DISPLAY:
+            self._display_switched()
             self.picture.channel_opened(key[1], anew=anew)
+
+    def _display_switched(self) -> None:
+        self.display_bytes_at_switch = self.display_bytes
+        self.picture.observers.append(self._first_picture)
+
+    def _first_picture(self, display: int, damage: Damage) -> None:
+        self.picture.observers.remove(self._first_picture)
+        self._note(c.Noted("picture.first", c.name_of((ChannelType.DISPLAY, display))))
 
     def _channel_lost(self, event: c.ChannelLost) -> None:
         if event.restoring:
