@@ -14,6 +14,7 @@ from setuptools import Extension, setup
 
 COMPILED = (
     "src/spicehop/codecs/lz_kernels.py",
+    "src/spicehop/codecs/quic_encode_kernels.py",
     "src/spicehop/codecs/quic_kernels.py",
 )
 

@@ -61,7 +61,10 @@ class Codes(NamedTuple):
     """The Golomb-Rice codes for one depth, as the kernels want them. U is a residual, L its rank by magnitude."""
 
     table: np.ndarray[Any, Any]  # [code << 10 | next 10 bits]: U << 8 | VALID | length, or 0 when it is longer
+    words: np.ndarray[Any, Any]  # [code << 8 | U]: value << 8 | length of the codeword, no value being over 255
     lengths: np.ndarray[Any, Any]  # [U * 8 + code]: bits of the codeword
+    costs: np.ndarray[Any, Any]  # [U * 2, U * 2 + 1]: the lengths times 8, code 0 to 3 and 4 to 7, in 16 bits each
+    idle: np.ndarray[Any, Any]  # two such words: 7 - code, and 0x7FF8 more for codes that do not exist
     prefixes: np.ndarray[Any, Any]  # [code]: so many zeros begin a codeword of the second form
     suffixes: np.ndarray[Any, Any]  # [code]: bits that follow them
     residuals: np.ndarray[Any, Any]  # [L]: U
@@ -74,6 +77,7 @@ def codes_of(depth: int) -> Codes:
     """The codes for channels of 5 or 8 bits."""
     levels = 1 << depth
     table = np.zeros(8 << TABLE_BITS, np.uint16)
+    words = np.zeros(8 << 8, np.uint16)
     lengths = np.zeros(256 * 8, np.uint8)
     prefixes = np.zeros(8, np.uint8)
     suffixes = np.zeros(8, np.uint8)
@@ -87,12 +91,16 @@ def codes_of(depth: int) -> Codes:
         prefixes[code] = min(CODEWORD_LIMIT - depth, (1 << (depth - code)) - 1)
         suffixes[code] = (levels - (int(prefixes[code]) << code) - 1).bit_length()
         for rank, (word, length) in enumerate(codewords(depth, code)):
+            words[code << 8 | int(residuals[rank])] = word << 8 | length
             lengths[int(residuals[rank]) * 8 + code] = length
             spare = TABLE_BITS - length
             if spare >= 0:
                 first = (code << TABLE_BITS) + (word << spare)
                 table[first : first + (1 << spare)] = int(residuals[rank]) << 8 | VALID | length
-    return Codes(table, lengths, prefixes, suffixes, residuals, buckets, np.array(starts, np.uint32))
+    costs = (lengths.astype("<u2") * 8).view("<u8")
+    idle = np.array([7 - code + 0x7FF8 * (code >= depth) for code in range(8)], "<u2").view("<u8")
+    ends = np.array(starts, np.uint32)
+    return Codes(table, words, lengths, costs, idle, prefixes, suffixes, residuals, buckets, ends)
 
 
 def codewords(depth: int, code: int) -> Iterator[tuple[int, int]]:
