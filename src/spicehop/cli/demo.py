@@ -27,7 +27,7 @@ def command(
     The exit code is 0 when nothing was lost but keys that libspice itself drops while the machine stands still.
     """
     if migrations < 2:
-        raise UsageError("--migrations must be 2 or more: in half of them the guest draws, in half its drawing is frozen")
+        raise UsageError("--migrations must be 2 or more: the guest draws in one half of them, and not in the other")
     if vga not in ("qxl-vga", "VGA"):
         raise UsageError(f"--vga {vga!r} is not one of qxl-vga and VGA")
     if out.exists() and not out.is_dir():
