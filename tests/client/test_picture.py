@@ -69,6 +69,35 @@ def test_another_display_keeps_the_shared_dictionary() -> None:
         picture.message_received(1, image)
 
 
+def head(x: int, y: int, width: int, height: int) -> wire.Head:
+    return wire.Head(0, 0, width, height, x, y, 0)
+
+
+@pytest.mark.parametrize(
+    ("heads", "shape"),
+    [
+        ((), (300, 300)),
+        ((head(0, 0, 0, 0),), (300, 300)),
+        ((head(0, 0, 300, 300),), (300, 300)),
+        ((head(0, 0, 200, 100),), (100, 200)),
+        ((head(50, 20, 200, 100),), (100, 200)),
+        ((head(0, 0, 100, 100), head(100, 50, 100, 100)), (150, 200)),
+        ((head(200, 0, 200, 400),), (300, 100)),
+        ((head(300, 0, 100, 100),), (300, 300)),
+    ],
+)
+def test_a_screenshot_shows_what_the_monitors_show(heads: tuple[wire.Head, ...], shape: tuple[int, int]) -> None:
+    picture = Picture()
+    begin(picture, 0, anew=False)
+    picture.message_received(0, glz_images()[0])
+    whole = picture.screenshot().pixels
+    picture.message_received(0, wire.MonitorsConfig(4, heads))
+    shown = picture.screenshot().pixels
+    assert shown.shape[:2] == shape
+    left, top = (heads[0].x, heads[0].y) if shape != (300, 300) else (0, 0)
+    assert np.array_equal(shown, whole[top : top + shape[0], left : left + shape[1]])
+
+
 def announced(channel: DisplayChannel, rest: bytes) -> tuple[int, int]:
     """The numbers of image cache and GLZ dictionary in the first message of a connection."""
     channel.begin(Linked(Capabilities(), True, rest), 0.0)

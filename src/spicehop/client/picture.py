@@ -81,8 +81,18 @@ class Picture:
         return self._canvases[display]
 
     def screenshot(self, display: int = 0) -> Screenshot:
-        """The picture of a display now; `StateError` when there is none yet."""
-        return Screenshot(self.canvas(display).screenshot())
+        """The picture of a display now, as far as its monitors show it; `StateError` when there is none yet."""
+        canvas = self.canvas(display)
+        pixels = canvas.screenshot()
+        shown = canvas.primary.surface_id if canvas.primary is not None else None
+        heads = [head for head in canvas.monitors if head.surface_id == shown and head.width and head.height]
+        if heads:
+            # A guest driver that changes its mode may keep the surface, larger than what is on the monitor (QXL-KMS).
+            left, top = min(head.x for head in heads), min(head.y for head in heads)
+            right, bottom = max(head.x + head.width for head in heads), max(head.y + head.height for head in heads)
+            if left < pixels.shape[1] and top < pixels.shape[0]:
+                pixels = np.ascontiguousarray(pixels[top:bottom, left:right])
+        return Screenshot(pixels)
 
     def begun(self, channels: Iterable[ChannelKey]) -> bool:
         """Whether every display among `channels` shows something."""
