@@ -14,66 +14,38 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from spicehop.raster.region import Box
+from spicehop.raster.changes import (
+    CopiedFromSurface,
+    DisplayChange,
+    Drawn,
+    Moved,
+    Resized,
+    SurfaceCreated,
+    SurfaceDestroyed,
+)
+
+__all__ = [
+    "CharDevice",
+    "CopiedFromSurface",
+    "Display",
+    "DisplayChange",
+    "Drawn",
+    "Guest",
+    "GuestDevices",
+    "Moved",
+    "Pixels",
+    "Pointer",
+    "PointerShape",
+    "Resized",
+    "SoundFormat",
+    "SoundIn",
+    "SoundOut",
+    "SurfaceCreated",
+    "SurfaceDestroyed",
+]
 
 Pixels = npt.NDArray[np.uint8]
 """`(height, width, 4)` bytes B, G, R, X or A."""
-
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """Pixels of a surface have changed; surface 0 is what is shown."""
-
-    surface_id: int
-    boxes: tuple[Box, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """`source` of a surface was copied within it, so that its top left corner is at (x, y) now."""
-
-    surface_id: int
-    source: Box
-    x: int
-    y: int
-
-
-@dataclass(frozen=True, slots=True)
-class SurfaceCreated:
-    """An off-screen surface is there; its pixels are black until they are drawn."""
-
-    surface_id: int
-    width: int
-    height: int
-
-
-@dataclass(frozen=True, slots=True)
-class SurfaceDestroyed:
-    """An off-screen surface is gone."""
-
-    surface_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class CopiedFromSurface:
-    """`source` of an off-screen surface was copied to the shown surface at (x, y)."""
-
-    surface_id: int
-    source: Box
-    x: int
-    y: int
-
-
-@dataclass(frozen=True, slots=True)
-class Resized:
-    """The shown surface has another size; its pixels are all new."""
-
-    width: int
-    height: int
-
-
-DisplayChange = Drawn | Moved | SurfaceCreated | SurfaceDestroyed | CopiedFromSurface | Resized
-"""What happened to a display, in order. `Drawn` alone is always right; the others let a server send less."""
 
 
 class Display(Protocol):
