@@ -54,7 +54,7 @@ class Stream(asyncio.Protocol):
         if self._linger is not None:
             self._linger.cancel()
         if self._owner is not None:
-            self._owner.connection_lost(self._connection, str(exc) if exc is not None else "the peer closed it")
+            self._owner.connection_lost(self._connection, _reason(exc))
 
     def pause_writing(self) -> None:
         if self._owner is not None:
@@ -96,6 +96,13 @@ class Stream(asyncio.Protocol):
         self._owner = None
         if self._transport is not None:
             self._transport.abort()
+
+
+def _reason(error: Exception | None) -> str:
+    """In words, without the number that Python puts before the system's."""
+    if error is None:
+        return "the peer closed it"
+    return error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
 
 
 async def open_stream(connection: int, host: str, port: int, owner: StreamOwner) -> Stream:
