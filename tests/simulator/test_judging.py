@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from spicehop.channels.vmc import VmcChannel
 from spicehop.simulator import FAULTS, Fault, Situation, World, judge
 from spicehop.simulator.judging import gaps
+from spicehop.simulator.qemu import MachineTimes
 from spicehop.simulator.spice_channel import PortDevice
 
 SENT = Random(1).randbytes(5000)
@@ -50,7 +51,7 @@ def test_a_whole_stream_has_no_gaps() -> None:
 
 def sabotaged(monkeypatch: pytest.MonkeyPatch, kind: str) -> World:
     """A run in which one part does something that must be found."""
-    situation = Situation(3)
+    situation = Situation(3, times=MachineTimes(load=0.3))  # it stands still long enough for data to queue up
     world = World(situation)
     match kind:
         case "loses a message":

@@ -109,13 +109,14 @@ def test_a_reset_loses_what_is_under_way() -> None:
     assert (far.data, far.lost, near_owner.lost) == (b"", "cut", "cut")
 
 
-def test_a_stall_delays_and_loses_nothing() -> None:
-    clock, near, _, _, far = pair()
-    near.send(b"slow")
-    near.connection.stall(5)
+def test_a_stall_delays_and_keeps_the_order() -> None:
+    clock, near, _, _, far = pair(Conditions(1.0, 0.5))
+    near.send(b"before, ")
+    clock.after(0.5, lambda: near.connection.stall(5))
+    clock.after(0.7, lambda: near.send(b"behind"))
     begun = clock.now
     run(clock)
-    assert far.data == b"slow"
+    assert far.data == b"before, behind"
     assert clock.now >= begun + 5
 
 

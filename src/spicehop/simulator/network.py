@@ -55,6 +55,7 @@ class End:
         self._backlog = bytearray()
         self._ending = False
         self._under_way = 0
+        self._pieces: deque[bytes] = deque()
         self._arrived: deque[bytes] = deque()
         self._last_arrival = 0.0
         self._discarding = False
@@ -125,16 +126,18 @@ class End:
         network = self.connection.network
         wait = network.conditions.latency + network.random.random() * network.conditions.jitter
         self._last_arrival = max(self._last_arrival, network.clock.now + wait, self.connection.stalled_until)
-        network.clock.at(self._last_arrival, lambda: self._arrive(data))
+        self._pieces.append(data)
+        network.clock.at(self._last_arrival, self._arrive)
 
-    def _arrive(self, data: bytes) -> None:
+    def _arrive(self) -> None:
         network = self.connection.network
         if self.connection.gone:
             return
         if network.clock.now < self.connection.stalled_until:  # stalled while it was under way
             self._last_arrival = max(self._last_arrival, self.connection.stalled_until)
-            network.clock.at(self.connection.stalled_until, lambda: self._arrive(data))
+            network.clock.at(self.connection.stalled_until, self._arrive)
             return
+        data = self._pieces.popleft()  # the oldest, whichever this appointment was made for
         self._under_way -= len(data)
         peer = self.peer
         if peer.closed and data:
