@@ -51,7 +51,7 @@ def test_a_whole_stream_has_no_gaps() -> None:
 
 def sabotaged(monkeypatch: pytest.MonkeyPatch, kind: str) -> World:
     """A run in which one part does something that must be found."""
-    situation = Situation(3, times=MachineTimes(load=0.3))  # it stands still long enough for data to queue up
+    situation = Situation(3, times=MachineTimes(last_copy=0.3))  # it stands still long enough for data to queue up
     world = World(situation)
     match kind:
         case "loses a message":

@@ -8,9 +8,16 @@ from __future__ import annotations
 
 from collections import deque
 
-from spicehop.errors import ProtocolError, StateError
+from spicehop.errors import ProtocolError, StateError, UsageError
 from spicehop.wire import agent, main
-from spicehop.wire.agent_constants import UNLIMITED_TOKENS, AgentCap, ClipboardType, MonitorsFlag, Selection
+from spicehop.wire.agent_constants import (
+    MAX_AGENT_MONITORS,
+    UNLIMITED_TOKENS,
+    AgentCap,
+    ClipboardType,
+    MonitorsFlag,
+    Selection,
+)
 from spicehop.wire.agent_stream import AgentReader, encode_agent_message, slices
 from spicehop.wire.layout import Data, Message
 
@@ -25,7 +32,10 @@ OWN_CAPABILITIES = frozenset(
 )
 CLIPBOARD_LIMIT = 64 * 1024 * 1024
 """Largest agent message taken from the guest, in bytes."""
+ANSWER_LIMIT = 64 * 1024 * 1024
+"""Bytes of answers that may wait for the guest while it asks for more."""
 MONITOR_DEPTH = 32
+MAX_SIDE = 65535
 
 
 class Agent:
@@ -46,13 +56,10 @@ class Agent:
         self.receptions = 0
         self._own_text: bytes | None = None
         self._monitors: agent.MonitorsConfig | None = None
+        self.bytes_queued = 0
+        """Bytes of agent messages that wait for tokens."""
         self._outgoing: deque[bytes] = deque()
         self._reader = AgentReader(limit=CLIPBOARD_LIMIT)
-
-    @property
-    def bytes_queued(self) -> int:
-        """Bytes of agent messages that wait for tokens."""
-        return sum(map(len, self._outgoing))
 
     @property
     def has_clipboard(self) -> bool:
@@ -73,6 +80,7 @@ class Agent:
         self.connected, self.tokens, self.trouble = False, 0, ""
         self.capabilities, self.offered, self.received = frozenset(), (), None
         self._outgoing.clear()
+        self.bytes_queued = 0
         self._reader = AgentReader(limit=CLIPBOARD_LIMIT)
 
     def tokens_received(self, tokens: int) -> None:
@@ -84,7 +92,9 @@ class Agent:
         if not self._outgoing or not self.tokens:
             return None
         self.tokens -= 1
-        return main.AgentData(self._outgoing.popleft())
+        piece = self._outgoing.popleft()
+        self.bytes_queued -= len(piece)
+        return main.AgentData(piece)
 
     def data_received(self, data: Data) -> None:
         """A slice of the agent's stream. What the guest gets wrong ends its stream, not the session."""
@@ -103,6 +113,12 @@ class Agent:
     def _send(self, message: agent.AgentMessage) -> None:
         encoded = encode_agent_message(message, capabilities=self._common)
         self._outgoing.extend(bytes(piece) for piece in slices(encoded))
+        self.bytes_queued += len(encoded)
+
+    def _answer(self, message: agent.AgentMessage) -> None:
+        if self.bytes_queued > ANSWER_LIMIT:
+            raise ProtocolError(f"it asks for more while {self.bytes_queued} bytes of answers wait for it")
+        self._send(message)
 
     def _handle(self, message: agent.AgentMessage) -> None:
         match message:
@@ -110,7 +126,7 @@ class Agent:
                 first = not self.capabilities
                 self.capabilities = message.bits
                 if message.request:
-                    self._send(agent.AnnounceCapabilities.of(OWN_CAPABILITIES, request=False))
+                    self._answer(agent.AnnounceCapabilities.of(OWN_CAPABILITIES, request=False))
                 if first:
                     self._say_again()
             case agent.ClipboardGrab() if message.selection == Selection.CLIPBOARD:
@@ -120,7 +136,7 @@ class Agent:
             case agent.ClipboardRequest():
                 text = self._own_text if message.type == ClipboardType.UTF8_TEXT else None
                 kind = ClipboardType.NONE if text is None else ClipboardType.UTF8_TEXT
-                self._send(agent.Clipboard(message.selection, kind, text or b""))
+                self._answer(agent.Clipboard(message.selection, kind, text or b""))
             case agent.Clipboard() if message.selection == Selection.CLIPBOARD:
                 self.received = bytes(message.data) if message.type == ClipboardType.UTF8_TEXT else b""
                 self.receptions += 1
@@ -151,8 +167,14 @@ class Agent:
         self._send(agent.ClipboardRequest(Selection.CLIPBOARD, ClipboardType.UTF8_TEXT))
 
     def want_monitors(self, monitors: tuple[tuple[int, int, int, int], ...]) -> None:
-        """Ask the guest for monitors, each (x, y, width, height) in pixels."""
+        """Ask the guest for monitors, each (x, y, width, height) in pixels; `UsageError` when there can be no such."""
+        if len(monitors) > MAX_AGENT_MONITORS or any(not _possible(*monitor) for monitor in monitors):
+            raise UsageError("a monitor has a size from 1 to 65535 pixels, and there are at most 256 of them")
         wanted = tuple(agent.Monitor(height, width, MONITOR_DEPTH, x, y) for x, y, width, height in monitors)
         self._monitors = agent.MonitorsConfig(MonitorsFlag.USE_POSITION, wanted)
         if self.connected:
             self._send(self._monitors)
+
+
+def _possible(x: int, y: int, width: int, height: int) -> bool:
+    return all(-MAX_SIDE <= place <= MAX_SIDE for place in (x, y)) and all(0 < n <= MAX_SIDE for n in (width, height))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from spicehop.channels.link import Linked
@@ -23,6 +23,8 @@ COMMON_CAPABILITIES = frozenset({CommonCap.PROTOCOL_AUTH_SELECTION, CommonCap.AU
 LIST_NUMBER = 8
 WAIT_DEADLINE = 10.0
 """Seconds that a WAIT_FOR_CHANNELS may hold a channel up."""
+MAX_REPLIES = 4096
+"""Answers a server may have asked for without reading any."""
 
 
 class HandOver(Enum):
@@ -62,7 +64,39 @@ class MustWait:
     channels: tuple[base.WaitFor, ...]
 
 
-ChannelEvent = Received | MigrateReceived | SwapReady | MustWait
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """What came next cannot be handled; everything before it has been. The connection is of no more use."""
+
+    error: ProtocolError
+
+
+ChannelEvent = Received | MigrateReceived | SwapReady | MustWait | Failed
+
+
+@dataclass(slots=True)
+class Connection:
+    """What a channel knows of one connection; kept while a migration can still bring the channel back to it."""
+
+    server: Capabilities
+    mini_header: bool
+    reader: FrameReader
+    frames: deque[Frame] = field(default_factory=deque)
+    """Messages that have come and are not yet handled."""
+    parts: deque[tuple[int, Data]] = field(default_factory=deque)
+    """What is not yet handled of the message in hand: its sub-messages and itself."""
+    first: deque[Message] = field(default_factory=deque)
+    """What only this server shall hear, before everything else."""
+    replies: deque[Message] = field(default_factory=deque)
+    ack_window: int = 0
+    since_ack: int = 0
+    ignores_data: bool = False
+    """A hand-over was called off here: MIGRATE_DATA may still come and means nothing."""
+
+    @property
+    def serial(self) -> int:
+        """Serial of the last message that was handled."""
+        return self.reader.serial - len(self.frames) - bool(self.parts)
 
 
 class ClientChannel:
@@ -72,7 +106,6 @@ class ClientChannel:
         self.kind = kind
         self.channel_id = channel_id
         self.name = channel_name(kind, channel_id)
-        self.server = Capabilities()
         self.hand_over = HandOver.NONE
         self.waits_for: tuple[base.WaitFor, ...] = ()
         self.wait_deadline: float | None = None
@@ -81,13 +114,9 @@ class ClientChannel:
         self.observer: Callable[[Message, float], None] | None = None
         """Told of each queued message when it is written."""
         self._queue: deque[Message] = deque()
-        self._replies: deque[Message] = deque()
-        self._reader: FrameReader | None = None
-        self._frames: deque[Frame] = deque()
-        self._parts: deque[tuple[int, Data]] = deque()
-        self._mini_header = True
-        self._ack_window = 0
-        self._since_ack = 0
+        self._connection: Connection | None = None
+        self._after_wait: Message | None = None
+        self._flush_due = False
 
     def own_capabilities(self) -> Capabilities:
         """What this side announces in the link message."""
@@ -98,63 +127,74 @@ class ClientChannel:
         return frozenset()
 
     @property
+    def server(self) -> Capabilities:
+        """What the present server announced."""
+        return self._connection.server if self._connection is not None else Capabilities()
+
+    @property
     def serial(self) -> int:
-        """Serial of the last message that was handled."""
-        return self._reader.serial - len(self._frames) - bool(self._parts) if self._reader is not None else 0
+        """Serial of the last message that was handled; 0 without a connection."""
+        return self._connection.serial - (self._after_wait is not None) if self._connection is not None else 0
 
     # -- connections ------------------------------------------------------------------------------------------------
 
     def begin(self, linked: Linked, now: float, first: tuple[Message, ...] = ()) -> list[ChannelEvent]:
         """Start anew on a connection, at first or after a migration without hand-over of state."""
-        self._connect(linked, serial=0)
+        connection = self._connect(linked, serial=0)
         self.reset()
-        self._queue.extendleft(reversed([*first, *self.opening_messages(now)]))
+        connection.first += [*first, *self.opening_messages(now)]
         return self.feed(linked.rest, now)
 
     def swap(self, linked: Linked, data: bytes | None, now: float) -> list[ChannelEvent]:
         """Go on at the target with the state that came through us; MIGRATE_DATA is the first message there."""
-        self._connect(linked, serial=self._reader.serial if self._reader is not None else 0)
-        first: list[Message] = [] if data is None else [base.MigrateData(data)]
-        self._queue.extendleft(reversed(first + self.swap_messages(now)))
+        connection = self._connect(linked, serial=self.serial)
+        if data is not None:
+            connection.first.append(base.MigrateData(data))
+        connection.first += self.swap_messages(now)
         return self.feed(linked.rest, now)
 
-    def _connect(self, linked: Linked, serial: int) -> None:
-        self.server = linked.capabilities
+    def _connect(self, linked: Linked, serial: int) -> Connection:
+        reader = FrameReader(mini_header=linked.mini_header, limit=self.message_limit(), serial=serial)
+        self._leave_connection()
+        self._connection = Connection(linked.capabilities, linked.mini_header, reader)
+        return self._connection
+
+    def _leave_connection(self) -> None:
+        self._connection = None
+        self.hand_over, self._flush_due = HandOver.NONE, False
+        self.waits_for, self.wait_deadline, self._after_wait = (), None, None
+
+    def detach(self) -> Connection | None:
+        """The present connection, for `return_to` in case the migration is called off; follow with `swap`."""
+        return self._connection
+
+    def return_to(self, connection: Connection, data: bytes, now: float) -> list[ChannelEvent]:
+        """Go on at the source after the migration was called off, with `data` that has come there meanwhile.
+
+        The server there never stopped counting: serials and acknowledgements go on where they were.
+        """
+        self._leave_connection()
+        self._connection = connection
+        connection.ignores_data = False
+        connection.first = deque(self.swap_messages(now))
+        return self.feed(data, now)
+
+    def resume(self, now: float) -> list[ChannelEvent]:
+        """The source keeps the channel after all; MIGRATE_DATA that is under way will be ignored."""
+        if self._connection is None or self.hand_over is HandOver.NONE:
+            return []
+        self._connection.ignores_data = self.hand_over is HandOver.AWAITING_DATA
         self.hand_over = HandOver.NONE
-        self.waits_for, self.wait_deadline = (), None
-        self._reader = FrameReader(mini_header=linked.mini_header, limit=self.message_limit(), serial=serial)
-        self._mini_header = linked.mini_header
-        self._frames.clear()
-        self._parts.clear()
-        self._replies.clear()
-        self._ack_window = self._since_ack = 0
-
-    def detach(self) -> Linked:
-        """What is needed to come back to the connection the channel leaves now."""
-        rest = self._reader.take_rest() if self._reader is not None else b""
-        return Linked(self.server, self._mini_header, rest)
-
-    def return_to(self, linked: Linked, now: float) -> list[ChannelEvent]:
-        """Go on at the source after the migration was called off; the server there never stopped counting."""
-        self._connect(linked, serial=self._reader.serial if self._reader is not None else 0)
-        self._queue.extendleft(reversed(self.swap_messages(now)))
-        return self.feed(linked.rest, now)
-
-    def resume(self) -> None:
-        """The source keeps the channel after all."""
-        self.hand_over = HandOver.NONE
+        return self.feed(b"", now)
 
     def disconnect(self) -> None:
         """The connection is gone; what is queued stays."""
-        self._reader = None
-        self._frames.clear()
-        self._parts.clear()
-        self._replies.clear()
+        self._leave_connection()
 
     @property
     def connected(self) -> bool:
         """Whether the channel has a connection."""
-        return self._reader is not None
+        return self._connection is not None
 
     def message_limit(self) -> int:
         """Largest message accepted from the server, in bytes."""
@@ -175,91 +215,124 @@ class ClientChannel:
     # -- receiving --------------------------------------------------------------------------------------------------
 
     def feed(self, data: bytes, now: float) -> list[ChannelEvent]:
-        """Take bytes of the present connection; `ProtocolError` when they cannot be."""
-        if self._reader is None or self.hand_over is HandOver.READY:
+        """Take bytes of the present connection. What cannot be handled ends the list with `Failed`."""
+        connection = self._connection
+        if connection is None:
             return []
         self.bytes_received += len(data)
-        self._frames.extend(self._reader.feed(data))
-        events: list[ChannelEvent] = []
-        self._handle_frames(events, now)
-        return events
+        try:
+            connection.frames.extend(connection.reader.feed(data))
+        except ProtocolError as error:
+            return [Failed(error)]
+        return self._handle_frames(connection, now)
 
     def proceed(self, now: float) -> list[ChannelEvent]:
         """Go on after a wait for other channels."""
+        message, self._after_wait = self._after_wait, None
         self.waits_for, self.wait_deadline = (), None
+        if self._connection is None:
+            return []
+        events: list[ChannelEvent] = [Received(message)] if message is not None else []
+        return events + self._handle_frames(self._connection, now)
+
+    def _handle_frames(self, connection: Connection, now: float) -> list[ChannelEvent]:
         events: list[ChannelEvent] = []
-        self._handle_frames(events, now)
+        try:
+            while not self._held_up and (connection.parts or connection.frames):
+                if not connection.parts:
+                    self._split(connection, connection.frames.popleft())
+                while connection.parts and not self._held_up:
+                    number, data = connection.parts.popleft()
+                    self._handle(registry.decode(self.kind, Direction.FROM_SERVER, number, data), events, now)
+                if not connection.parts:
+                    self._count_for_ack(connection)
+        except ProtocolError as error:
+            events.append(Failed(error))
         return events
 
-    def _handle_frames(self, events: list[ChannelEvent], now: float) -> None:
-        while self._parts or self._frames:
-            if not self._parts:
-                self._split(self._frames.popleft())
-            while self._parts and not self.waits_for and self.hand_over is not HandOver.READY:
-                number, data = self._parts.popleft()
-                self._handle(registry.decode(self.kind, Direction.FROM_SERVER, number, data), events, now)
-            if self.hand_over is HandOver.READY:
-                self._frames.clear()
-                self._parts.clear()
-            if self._parts or self.waits_for:
-                break
-            self._count_for_ack()
+    @property
+    def _held_up(self) -> bool:
+        return bool(self.waits_for) or self.hand_over is HandOver.READY
 
-    def _split(self, frame: Frame) -> None:
+    def _split(self, connection: Connection, frame: Frame) -> None:
         """Sub-messages come before the message that carries them (dossier A.7)."""
         parts = frame.sub_messages
         if frame.number == LIST_NUMBER:
             parts += base.MessageList.decode(frame.body).messages
-        self._parts.extend((part.number, part.data) for part in parts)
+        connection.parts.extend((part.number, part.data) for part in parts)
         if frame.number != LIST_NUMBER:
-            self._parts.append((frame.number, frame.body))
+            connection.parts.append((frame.number, frame.body))
 
     def _handle(self, message: Message, events: list[ChannelEvent], now: float) -> None:
         match message:
             case base.Ping():
-                self._replies.append(base.Pong(message.id, message.timestamp))
+                self._reply(base.Pong(message.id, message.timestamp))
             case base.SetAck():
-                self._ack_window, self._since_ack = message.window, 0
-                self._replies.append(base.AckSync(message.generation))
+                self._set_ack(message)
             case base.WaitForChannels():
                 self.wait_for(message.channels, events, now)
             case base.Migrate():
                 self._migrate(message.flags, events)
             case base.MigrateData():
-                if self.hand_over is not HandOver.AWAITING_DATA:
-                    raise ProtocolError(f"{self.name}: MIGRATE_DATA came without MIGRATE")
-                self.hand_over = HandOver.READY
-                events.append(SwapReady(bytes(message.data)))
+                self._migrate_data(bytes(message.data), events)
             case _:
                 self.handle(message, events, now)
 
-    def wait_for(self, channels: tuple[base.WaitFor, ...], events: list[ChannelEvent], now: float) -> None:
-        """Handle nothing more before these channels have come as far."""
-        self.waits_for, self.wait_deadline = channels, now + WAIT_DEADLINE
-        events.append(MustWait(channels))
+    def wait_for(
+        self, channels: tuple[base.WaitFor, ...], events: list[ChannelEvent], now: float, then: Message | None = None
+    ) -> None:
+        """Handle nothing more before these channels have come as far; report `then` when they have."""
+        if channels:
+            self.waits_for, self.wait_deadline, self._after_wait = channels, now + WAIT_DEADLINE, then
+            events.append(MustWait(channels))
+        elif then is not None:
+            events.append(Received(then))
 
     def _migrate(self, flags: int, events: list[ChannelEvent]) -> None:
+        assert self._connection is not None
         if self.hand_over is not HandOver.NONE:
             raise ProtocolError(f"{self.name}: MIGRATE came twice")
+        if any(isinstance(message, base.MigrateData) for message in self._connection.first):
+            raise ProtocolError(f"{self.name}: MIGRATE came from a server that has not been given the channel's state")
         with_data = bool(flags & MigrateFlag.NEED_DATA_TRANSFER)
-        self._replies.clear()
-        if flags & MigrateFlag.NEED_FLUSH:
-            self._replies.append(base.MigrateFlushMark())
+        self._flush_due = bool(flags & MigrateFlag.NEED_FLUSH)
+        self._connection.ignores_data = False
         events.append(MigrateReceived(flags, with_data))
         self.hand_over = HandOver.AWAITING_DATA if with_data else HandOver.READY
         if not with_data:
             events.append(SwapReady(None))
 
+    def _migrate_data(self, data: bytes, events: list[ChannelEvent]) -> None:
+        assert self._connection is not None
+        if self.hand_over is HandOver.AWAITING_DATA:
+            self.hand_over = HandOver.READY
+            events.append(SwapReady(data))
+        elif self._connection.ignores_data:
+            self._connection.ignores_data = False
+        else:
+            raise ProtocolError(f"{self.name}: MIGRATE_DATA came without MIGRATE")
+
     def handle(self, message: Message, events: list[ChannelEvent], now: float) -> None:
         """Handle a message that is not of the base; the default passes it on."""
         events.append(Received(message))
 
-    def _count_for_ack(self) -> None:
-        if self._ack_window and self.hand_over is HandOver.NONE:
-            self._since_ack += 1
-            if self._since_ack >= self._ack_window:
-                self._since_ack = 0
-                self._replies.append(base.Ack())
+    def _set_ack(self, message: base.SetAck) -> None:
+        assert self._connection is not None
+        self._connection.ack_window, self._connection.since_ack = message.window, 0
+        self._reply(base.AckSync(message.generation))
+
+    def _count_for_ack(self, connection: Connection) -> None:
+        if connection.ack_window:
+            connection.since_ack += 1
+            if connection.since_ack >= connection.ack_window:
+                connection.since_ack = 0
+                self._reply(base.Ack())
+
+    def _reply(self, message: Message) -> None:
+        assert self._connection is not None
+        if len(self._connection.replies) >= MAX_REPLIES:
+            raise ProtocolError(f"{self.name}: the server reads none of {MAX_REPLIES} answers that it asked for")
+        self._connection.replies.append(message)
 
     # -- sending ----------------------------------------------------------------------------------------------------
 
@@ -269,20 +342,40 @@ class ClientChannel:
 
     def drain(self, now: float, limit: int = 65536) -> bytes:
         """Bytes to write now, at most one message more than `limit`; empty when there is nothing to send."""
-        if self._reader is None:
+        connection = self._connection
+        if connection is None:
             return b""
         out = bytearray()
-        while self._replies and len(out) < limit:
-            out += self._encode(self._replies.popleft())
-        while self.hand_over is HandOver.NONE and len(out) < limit:
-            message = self._queue.popleft() if self._queue else self.next_message(now)
-            if message is None:
-                break
+        while len(out) < limit and (message := self._next_to_write(connection, now)) is not None:
+            number = registry.number_of(message, self.kind, Direction.FROM_CLIENT)
+            self.messages_sent += 1
+            out += encode_frame(
+                number, message.encode(), mini_header=connection.mini_header, serial=self.messages_sent
+            )
+        return bytes(out)
+
+    def _next_to_write(self, connection: Connection, now: float) -> Message | None:
+        """After MIGRATE the flush mark and nothing else; at the target MIGRATE_DATA before any answer (dossier C1)."""
+        if self._flush_due:
+            self._flush_due = False
+            return base.MigrateFlushMark()
+        if self.hand_over is not HandOver.NONE:
+            return None
+        if connection.replies and not connection.first:
+            return connection.replies.popleft()
+        if connection.first:
+            message: Message | None = connection.first.popleft()
+        else:
+            message = self.take(now)
+        if message is not None:
             self.message_written(message, now)
             if self.observer is not None:
                 self.observer(message, now)
-            out += self._encode(message)
-        return bytes(out)
+        return message
+
+    def take(self, now: float) -> Message | None:
+        """What is written next; None when nothing may be now, and then `next_deadline` says when to ask again."""
+        return self._queue.popleft() if self._queue else self.next_message(now)
 
     def next_message(self, now: float) -> Message | None:
         """A message made on demand, when the queue is empty."""
@@ -291,16 +384,17 @@ class ClientChannel:
     def message_written(self, message: Message, now: float) -> None:
         """A queued message is on its way."""
 
-    def _encode(self, message: Message) -> bytes:
-        number = registry.number_of(message, self.kind, Direction.FROM_CLIENT)
-        self.messages_sent += 1
-        return encode_frame(number, message.encode(), mini_header=self._mini_header, serial=self.messages_sent)
-
     # -- time -------------------------------------------------------------------------------------------------------
 
     def next_deadline(self) -> float | None:
-        """When `handle_timer` wants to be called at the latest."""
-        return self.wait_deadline
+        """When `handle_timer` wants to be called at the latest, or `drain` may have something that is held back now."""
+        may_write = self._connection is not None and self.hand_over is HandOver.NONE
+        write = self.next_write() if may_write else None
+        return min((due for due in (self.wait_deadline, write) if due is not None), default=None)
+
+    def next_write(self) -> float | None:
+        """When there will be something to write that is held back now; None when nothing is held back."""
+        return None
 
     def handle_timer(self, now: float) -> None:
         """Raise `ProtocolError` when the server kept the channel waiting too long."""

@@ -35,9 +35,10 @@ class DisplayChannel(ClientChannel):
         )
 
     def handle(self, message: Message, events: list[ChannelEvent], now: float) -> None:
-        if isinstance(message, display.InvalAllPixmaps) and message.channels:
-            self.wait_for(message.channels, events, now)
-        super().handle(message, events, now)
+        if isinstance(message, display.InvalAllPixmaps):
+            self.wait_for(message.channels, events, now, then=message)
+        else:
+            super().handle(message, events, now)
 
     def opening_messages(self, now: float) -> list[Message]:
         caches = self._caches()

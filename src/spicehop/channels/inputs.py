@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 from spicehop.channels.channel import ChannelEvent, ClientChannel, Received
 from spicehop.errors import UsageError
 from spicehop.wire import inputs
-from spicehop.wire.constants import ChannelType, InputsCap, MouseMode
+from spicehop.wire.constants import ChannelType, InputsCap, MouseButton, MouseMode
 from spicehop.wire.layout import Message
 
 RELEASE_MEMORY = 1.0
 """Seconds for which a release is sent again after a migration: a stopped VM may have swallowed it."""
+TARGET_GATE = 0.25
+"""Seconds for which input waits at most for the first sign that the machine runs at the target.
+
+QEMU drops input until it runs, and the channels go to the target before that (reference results, 5.4)."""
+MESSAGES_AT_ONCE = 6
+MESSAGES_PER_SECOND = 300.0
+"""QEMU's PS/2 keyboard keeps 16 bytes that the guest has not read, up to 2 for each key event, and drops the rest."""
+RELEASES_PER_SECOND = 100.0
+"""The pace of releases said again: most are not needed, and a guest that has just arrived is slow to read them."""
 MOTIONS_PER_ACK = 4
 MAX_MOTIONS_UNACKNOWLEDGED = 2 * MOTIONS_PER_ACK
 """Dossier B.3: beyond this, movements are merged until the server acknowledges."""
+MAX_BUTTON = 16
+WHEEL = frozenset({MouseButton.UP, MouseButton.DOWN})
+"""Each press of these is a step, so they are not told again."""
+MAX_COORDINATE = 2**31 - 1
 
 
 def key_code(scancode: int) -> int:
@@ -24,6 +38,18 @@ def key_code(scancode: int) -> int:
     if scancode >> 8 == 0xE0 and 0 < (scancode & 0xFF) < 0x80:
         return 0xE0 | (scancode & 0xFF) << 8
     raise UsageError(f"{scancode:#x} is not a scan code: 0x01 to 0x7f, or 0xe001 to 0xe07f")
+
+
+def button_bit(button: int) -> int:
+    """The bit of a `MouseButton` in a mask of buttons; `UsageError` when there is no such button."""
+    if not 1 <= button <= MAX_BUTTON:
+        raise UsageError(f"{button} is not a mouse button: 1 to {MAX_BUTTON}")
+    return 1 << button - 1
+
+
+def within(low: int, value: float, high: int) -> int:
+    """The whole number nearest to `value` that the field takes."""
+    return round(min(max(value, low), high))
 
 
 def release_code(code: int) -> int:
@@ -56,6 +82,17 @@ class InputsChannel(ClientChannel):
         self._unacknowledged = 0
         self._motion = [0, 0]
         self._position: tuple[int, int, int] | None = None
+        self.migrating_since: float | None = None
+        """Since when the VM may have stood still for a migration; no release since then is forgotten."""
+        self._again: deque[Message] = deque()
+        self._release_again: dict[int, None] = {}
+        self._next_release_at = 0.0
+        self._gate_until: float | None = None
+        self._awaits_life_since: float | None = None
+        """When the channel came to a server that has not yet shown that the machine runs there."""
+        self._allowance = float(MESSAGES_AT_ONCE)
+        self._allowance_time = 0.0
+        self._closing = False
 
     def channel_capabilities(self) -> frozenset[int]:
         return frozenset({InputsCap.KEY_SCANCODE})
@@ -75,39 +112,42 @@ class InputsChannel(ClientChannel):
         self.send(inputs.KeyUp(release_code(code)))
 
     def release_all(self) -> None:
-        """Release every held key and button, before the session ends."""
+        """Release every held key and button, before the session ends; from now on nothing waits its turn."""
+        self._closing = True
         for code in tuple(self.keys_held):
             self.keys_held.pop(code)
             self.send(inputs.KeyUp(release_code(code)))
-        for bit in range(16):
-            if self._buttons >> bit & 1:
-                self.button_up(bit + 1)
+        for button in range(1, MAX_BUTTON + 1):
+            if self._buttons & button_bit(button):
+                self.button_up(button)
 
     def lock_keys(self, modifiers: int) -> None:
-        """Ask for these lock keys, `KeyboardModifier`."""
+        """Ask for these lock keys, `KeyboardModifier`; `UsageError` for anything else."""
+        if not 0 <= modifiers <= 0xFFFF:
+            raise UsageError(f"{modifiers:#x} is not a set of lock keys")
         self.send(inputs.KeyModifiers(modifiers))
 
     # -- mouse ------------------------------------------------------------------------------------------------------
 
     def button_down(self, button: int) -> None:
-        """Press a `MouseButton`."""
-        self._buttons |= 1 << button - 1
+        """Press a `MouseButton`; `UsageError` when there is no such button."""
+        self._buttons |= button_bit(button)
         self._send_motion()
         self.send(inputs.MousePress(button, self._buttons))
 
     def button_up(self, button: int) -> None:
-        """Release a `MouseButton`."""
-        self._buttons &= ~(1 << button - 1)
+        """Release a `MouseButton`; `UsageError` when there is no such button."""
+        self._buttons &= ~button_bit(button)
         self._send_motion()
         self.send(inputs.MouseRelease(button, self._buttons))
 
-    def move(self, x: int, y: int, mode: int, display_id: int = 0) -> None:
+    def move(self, x: float, y: float, mode: int, display_id: int = 0) -> None:
         """Move the pointer: to (x, y) in client mouse mode, by (x, y) in server mode. Merged while unacknowledged."""
         if mode == MouseMode.CLIENT:
-            self._position = (max(x, 0), max(y, 0), display_id)
+            self._position = (within(0, x, MAX_COORDINATE), within(0, y, MAX_COORDINATE), display_id)
         else:
-            self._motion[0] += x
-            self._motion[1] += y
+            dx, dy = self._motion
+            self._motion = [within(-MAX_COORDINATE, value, MAX_COORDINATE) for value in (dx + x, dy + y)]
         if self._unacknowledged < MAX_MOTIONS_UNACKNOWLEDGED:
             self._send_motion()
 
@@ -130,33 +170,91 @@ class InputsChannel(ClientChannel):
         self._unacknowledged = 0
 
     def opening_messages(self, now: float) -> list[Message]:
-        return self._told_again(now)
+        self._come_to_server(now)
+        return []
 
     def swap_messages(self, now: float) -> list[Message]:
-        return self._told_again(now)
+        self._come_to_server(now)
+        return []
 
-    def _told_again(self, now: float) -> list[Message]:
-        """Releases of the last second and what is still held: a VM that stood still may have missed them.
+    def _come_to_server(self, now: float) -> None:
+        if self.messages_sent:
+            self._gate_until = now + TARGET_GATE
+            self._awaits_life_since = now
+        self._tell_again(now)
 
-        A key that is down in the guest takes KEY_DOWN as a repeat, one that is up ignores KEY_UP.
+    def _tell_again(self, now: float) -> None:
+        """What is still held is said again before all else; releases follow when there is room for them.
+
+        A VM that stood still may have missed both. A key that is down in the guest takes KEY_DOWN as a repeat, one
+        that is up ignores KEY_UP.
         """
         state = self.state(now)
-        messages: list[Message] = [inputs.KeyUp(release_code(code)) for code, _ in state.released_keys]
-        messages += [inputs.KeyDown(code) for code in state.held_keys]
+        pending = [code for code in self._release_again if code not in self._told_down]
+        self._release_again = {code: None for code, _ in reversed(state.released_keys)} | dict.fromkeys(pending)
+        self._next_release_at = now
+        self._again = deque(inputs.KeyDown(code) for code in state.held_keys)
         for button, told in self._told_buttons_up.items():
-            if now - told <= RELEASE_MEMORY and not self._told_buttons >> button - 1 & 1:
-                messages.append(inputs.MouseRelease(button, state.buttons))
-        for bit in range(16):
-            if state.buttons >> bit & 1:
-                messages.append(inputs.MousePress(bit + 1, state.buttons))
-        return messages
+            if now - told <= RELEASE_MEMORY and not state.buttons & button_bit(button):
+                self._again.append(inputs.MouseRelease(button, state.buttons))
+        for button in range(1, MAX_BUTTON + 1):
+            if state.buttons & button_bit(button) and button not in WHEEL:
+                self._again.append(inputs.MousePress(button, state.buttons))
+
+    # -- the pace of keys -------------------------------------------------------------------------------------------
+
+    def guest_alive(self, now: float) -> None:
+        """The machine runs at the present server: input need not wait any more.
+
+        What went there before, because the wait was over, may have been dropped.
+        """
+        if self._awaits_life_since is not None and self._gate_until is None:
+            self._tell_again(now)
+        self._gate_until = self._awaits_life_since = None
+
+    def take(self, now: float) -> Message | None:
+        """What is held, what the user does, and releases said again, at a pace that the guest's keyboard can follow."""
+        waiting = self._again or self._queue
+        release_due = bool(self._release_again) and now >= self._next_release_at
+        if not (waiting or release_due) or not self._room(now):
+            return None
+        self._allowance -= 1
+        first = waiting[0] if waiting else inputs.KeyDown(next(iter(self._release_again)))
+        if isinstance(first, inputs.KeyDown) and first.code in self._release_again:
+            # The guest would take the press of a key that it believes held for a repeat.
+            del self._release_again[first.code]
+            self._next_release_at = now + 1 / RELEASES_PER_SECOND
+            return inputs.KeyUp(release_code(first.code))
+        return waiting.popleft()
+
+    def _room(self, now: float) -> bool:
+        if self._closing:
+            return True
+        if self._gate_until is not None and now < self._gate_until:
+            return False
+        self._gate_until = None
+        self._allowance = min(MESSAGES_AT_ONCE, self._allowance + (now - self._allowance_time) * MESSAGES_PER_SECOND)
+        self._allowance_time = now
+        return self._allowance >= 1 - 1e-9  # what a timer waited for may be short of 1 by rounding
+
+    def next_write(self) -> float | None:
+        waiting = self._again or self._queue
+        if not (waiting or self._release_again):
+            return None
+        if self._gate_until is not None:
+            return self._gate_until
+        due = self._allowance_time + max(0.0, 1 - self._allowance) / MESSAGES_PER_SECOND
+        return due if waiting else max(due, self._next_release_at)
 
     def state(self, now: float) -> InputsState:
-        """What the present server has been told."""
+        """What the present server has been told; releases, from the oldest to the newest, as far as they matter."""
+        earliest = now - RELEASE_MEMORY
+        for since in (self.migrating_since, self._awaits_life_since):
+            earliest = earliest if since is None else min(earliest, since)
         released = tuple(
             (code, told)
             for code, told in self._told_up.items()
-            if now - told <= RELEASE_MEMORY and code not in self._told_down
+            if told >= earliest and code not in self._told_down
         )
         return InputsState(tuple(self._told_down), released, self._told_buttons)
 
@@ -168,6 +266,7 @@ class InputsChannel(ClientChannel):
             case inputs.KeyUp():
                 code = message.code & ~(0x8000 if message.code > 0xFF else 0x80)
                 self._told_down.pop(code, None)
+                self._told_up.pop(code, None)
                 self._told_up[code] = now
             case inputs.MousePress():
                 self._told_buttons = message.buttons

@@ -125,9 +125,10 @@ class ClientLink:
                 raise LinkError("the server wants SASL, which this client does not speak", LinkResult.PERMISSION_DENIED)
             self._machine.step(LinkInput.REPLY_RECEIVED)
             self._needed = U32_WORD.size
+            self._expect_silence()
             return TicketWanted(reply.public_key)
-        if self.state is LinkState.AWAITING_TICKET and self._buffer:
-            raise ProtocolError("the server goes on before it has the ticket")
+        if self.state is LinkState.AWAITING_TICKET:
+            self._expect_silence()
         if self.state is LinkState.AWAITING_RESULT and len(self._buffer) >= self._needed:
             (result,) = U32_WORD.unpack(self._take())
             if result != LinkResult.OK:
@@ -141,6 +142,10 @@ class ClientLink:
         """The bytes to send once the ticket is there: the auth word, where both sides select one, and the ticket."""
         self._machine.step(LinkInput.TICKET_ENCRYPTED, from_peer=False)
         return (U32_WORD.pack(AuthMechanism.SPICE) if self._selects_auth else b"") + ticket
+
+    def _expect_silence(self) -> None:
+        if self._buffer:
+            raise ProtocolError("the server goes on before it has the ticket")
 
     @property
     def _selects_auth(self) -> bool:

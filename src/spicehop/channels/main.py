@@ -75,5 +75,6 @@ class MainChannel(ClientChannel):
     def _mouse_modes(self, supported: int, current: int) -> None:
         """Ask for client mode wherever it is offered, as spice-gtk does: the pointer then has a position."""
         self.supported_mouse_modes, self.mouse_mode = supported, current
-        if supported & MouseMode.CLIENT and current != MouseMode.CLIENT:
-            self.send(main.MouseModeRequest(MouseMode.CLIENT))
+        request = main.MouseModeRequest(MouseMode.CLIENT)
+        if supported & MouseMode.CLIENT and current != MouseMode.CLIENT and request not in self._queue:
+            self.send(request)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from spicehop.channels.channel import Connection
 from spicehop.channels.link import Linked
 from spicehop.channels.main import SEAMLESS, SEMI_SEAMLESS, SWITCH_HOST
 from spicehop.channels.vmc import VmcChannel
@@ -15,7 +16,7 @@ from spicehop.migration.commands import Address, ChannelKey, ChannelOutcome, nam
 from spicehop.migration.links import Link, Role, Target
 from spicehop.wire import main, registry
 from spicehop.wire.constants import ChannelType, Direction, LinkResult, MainCap
-from spicehop.wire.framing import FrameReader, encode_frame
+from spicehop.wire.framing import encode_frame
 from spicehop.wire.layout import Message
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ class Travel:
         self._reason = ""
         self._scheme = SEAMLESS
         self._moved: dict[ChannelKey, ChannelOutcome] = {}
-        self._left_behind: dict[ChannelKey, tuple[Link, Linked]] = {}
+        self._left_behind: dict[ChannelKey, tuple[Link, Connection]] = {}
+        self._called_off: set[ChannelKey] = set()
+        """Channels whose MIGRATE may still come though the source has called the migration off."""
         self._postponed: main.MigrateBegin | main.MigrateBeginSeamless | None = None
         self._last_error: SpicehopError | None = None
         self._left_from = ""
@@ -80,51 +83,68 @@ class Travel:
         """A migration message has come on the main channel."""
         match message:
             case main.MigrateBegin() | main.MigrateBeginSeamless():
-                action = self._session.machine.step(ClientInput.BEGIN_RECEIVED)
-                if action is ClientAction.LINK_OTHER_TARGET:
-                    self._session.note("migration.replaced")
-                if action is ClientAction.POSTPONE_BEGIN:
-                    self._postponed = message
-                else:
-                    self._link_target(message, now)
+                self._begin_received(message, now)
             case main.MigrateSwitchHost():
                 self._session.machine.step(ClientInput.SWITCH_HOST_RECEIVED)
                 reason = self.target.reason if self.target is not None else ""
-                self._switch_host(self._address(message), reason or "the source told the client to switch host", now)
+                address = self._session.hosts.target(message)
+                self._switch_host(address, reason or "the source told the client to switch host", now)
             case main.MigrateCancel():
                 self._session.note("migration.cancel")
-                self._reason = "the source cancelled the migration"
-                self._step(ClientInput.CANCEL_RECEIVED, now)
+                self._cancel_received(now)
             case main.MigrateEnd():
                 self._session.note("migration.end")
+                match self._session.state:
+                    case ClientState.LINKING_TARGET:
+                        self._reason = "the source ended the migration before the client was ready"
+                    case ClientState.READY_SEAMLESS:
+                        self._reason = "the source ended the migration without handing its channels over"
                 self._step(ClientInput.MIGRATE_END_RECEIVED, now)
             case _:
                 pass
 
-    def _address(self, message: main.MigrateBegin | main.MigrateBeginSeamless | main.MigrateSwitchHost) -> Address:
-        host = bytes(message.host).decode("utf-8", "replace")
-        port = 0 if message.port in main.NO_PORT else message.port
-        tls_port = 0 if message.tls_port in main.NO_PORT else message.tls_port
-        subject = bytes(message.cert_subject).rstrip(b"\0").decode("utf-8", "replace")
-        for given in (f"{host}:{port}", host):
-            if given in self._session.map_host:
-                mapped, _, mapped_port = self._session.map_host[given].partition(":")
-                return Address(mapped, int(mapped_port) if mapped_port else port, tls_port, subject)
-        return Address(host, port, tls_port, subject)
+    def _begin_received(self, message: main.MigrateBegin | main.MigrateBeginSeamless, now: float) -> None:
+        action = self._session.machine.step(ClientInput.BEGIN_RECEIVED)
+        if action is ClientAction.POSTPONE_BEGIN:
+            self._session.note("migration.postponed")
+            self._postponed = message
+            return
+        if action is ClientAction.LINK_OTHER_TARGET:
+            self._session.note("migration.replaced")
+        if self.target is not None:
+            self._session.emit(c.MigrationAborted(self.target.reason or "the source named another target"))
+        self._link_target(message, now)
+
+    def _cancel_received(self, now: float) -> None:
+        """Of a migration that waits for this one to end, it is that one which is cancelled."""
+        if self._postponed is not None:
+            self._postponed = None
+        elif self._session.state is ClientState.SWITCHING and MAIN in self._left_behind:
+            self._session.note("migration.cancel-too-late")
+        else:
+            if self.target is not None:
+                self._reason = "the source cancelled the migration"
+            self._step(ClientInput.CANCEL_RECEIVED, now)
 
     # -- linking the target -----------------------------------------------------------------------------------------
 
     def _link_target(self, message: main.MigrateBegin | main.MigrateBeginSeamless, now: float) -> None:
         self._drop_target()
+        self._reason, self._last_error = "", None
+        self._called_off.clear()
         seamless = isinstance(message, main.MigrateBeginSeamless) and SEAMLESS in self._session.main.schemes
         version = message.source_version if isinstance(message, main.MigrateBeginSeamless) else 0
-        self.target = Target(self._address(message), seamless, version, now)
+        self.target = Target(self._session.hosts.target(message), seamless, version, now)
         if not seamless:
             self.target.reason = "the source does not hand over state"
         self._deadline = now + LINKING_DEADLINE
-        self._expect_stop(True)
+        self._expect_stop(now)
         self._note_address("migration.begin", self.target.address, scheme=SEAMLESS if seamless else SEMI_SEAMLESS)
         self._session.emit(c.MigrationStarted(self.target.address))
+        if not self.target.address.host:
+            self.target.reason = "the source did not say where the target is"
+            self._step(ClientInput.TARGET_FAILED, now)
+            return
         self.target.links[MAIN] = self._session.connect(MAIN, self.target.address, Role.TARGET, now)
 
     def target_linked(self, link: Link, now: float) -> None:
@@ -140,8 +160,9 @@ class Travel:
                 number = registry.number_of(request, ChannelType.MAIN, Direction.FROM_CLIENT)
                 frame = encode_frame(number, request.encode(), mini_header=link.linked.mini_header, serial=1)
                 self._session.command(c.Send(link.id, frame))
-                if link.linked.rest:
-                    self.parked_data(link, b"", now)
+                link.hold(link.linked.rest)
+                link.linked = Linked(link.linked.capabilities, link.linked.mini_header, b"")
+                self.parked_data(link, b"", now)
                 return
             if target.wants_seamless:
                 target.reason = "the target cannot restore state"
@@ -152,26 +173,13 @@ class Travel:
 
     def parked_data(self, link: Link, data: bytes, now: float) -> None:
         """Bytes have come on a connection that waits for its channel; on main the answer is among them."""
-        link.held += data
+        link.hold(data)
         target = self.target
         if target is None or link.key != MAIN or target.answered is not None:
             return
-        assert link.linked is not None
-        everything = link.linked.rest + bytes(link.held)
-        held = bytearray()
-        reader = FrameReader(mini_header=link.linked.mini_header)
-        for frame in reader.feed(everything):
-            message = registry.decode(ChannelType.MAIN, Direction.FROM_SERVER, frame.number, frame.body)
-            if isinstance(message, main.MigrateDstSeamlessAck | main.MigrateDstSeamlessNack):
-                target.answered = isinstance(message, main.MigrateDstSeamlessAck)
-            else:
-                held += encode_frame(
-                    frame.number, frame.body, mini_header=link.linked.mini_header, serial=frame.serial
-                )
+        target.answered = link.take_answer()
         if target.answered is None:
             return
-        link.linked = Linked(link.linked.capabilities, link.linked.mini_header, b"")
-        link.held = held + reader.take_rest()
         if not target.answered:
             target.reason = "the target refused to restore state"
         self._session.note(f"migration.seamless-{'accepted' if target.answered else 'refused'}")
@@ -180,7 +188,7 @@ class Travel:
         self._check_ready(now)
 
     def _link_others(self, now: float) -> None:
-        for key in self._session.channels:
+        for key in tuple(self._session.channels):
             if key != MAIN and self._session.current(key) is not None:
                 self.channel_added(key, now)
 
@@ -188,7 +196,8 @@ class Travel:
         """Link a channel of the session at the target too, when there is one and it has answered."""
         target = self.target
         waiting = (ClientState.LINKING_TARGET, ClientState.READY_SEAMLESS, ClientState.READY_SEMI_SEAMLESS)
-        if target is not None and target.answered is not None and self._session.state in waiting:
+        prepared = target is not None and target.answered is not None and self._session.state in waiting
+        if target is not None and prepared and key not in target.links:
             target.links[key] = self._session.connect(key, target.address, Role.TARGET, now)
 
     def target_failed(self, link: Link, error: SpicehopError, now: float) -> None:
@@ -198,6 +207,8 @@ class Travel:
             return
         del target.links[link.key]
         target.missing[link.key] = str(error)
+        if link.linked is not None:
+            target.broken.add(link.key)
         if link.key[0] not in ESSENTIAL:
             self._session.note("migration.channel-missing", link.key, reason=str(error))
             self._check_ready(now)
@@ -225,8 +236,6 @@ class Travel:
 
     def _report_error(self, now: float) -> None:
         target = self.target
-        if target is not None and not target.reason:
-            target.reason = f"the target was not linked within {LINKING_DEADLINE:.0f} s"
         self._session.main.send(main.MigrateConnectError())
         self._session.note("migration.connect-error", reason=target.reason if target is not None else "")
         self._close_target_links()
@@ -258,19 +267,34 @@ class Travel:
 
     # -- seamless ---------------------------------------------------------------------------------------------------
 
-    def migrate_received(self, key: ChannelKey, now: float) -> None:
-        """The source hands over a channel."""
+    def migrate_received(self, key: ChannelKey, now: float) -> bool:
+        """The source hands over a channel; False when it has called that off, so that the channel stays."""
+        if key in self._called_off:
+            self._called_off.discard(key)
+            return False
         if not self._session.machine.takes(ClientInput.MIGRATE_RECEIVED):
             raise ProtocolError(f"{name_of(key)}: MIGRATE came, and no migration is under way")
-        if self._session.state not in (ClientState.READY_SEAMLESS, ClientState.SWITCHING):
-            self._reason = "the source handed its channels over before the client was ready"
+        match self._session.state:
+            case ClientState.LINKING_TARGET:
+                self._reason = "the source handed its channels over before the client was ready"
+            case ClientState.READY_SEMI_SEAMLESS:
+                self._reason = "the source handed its channels over, and the target does not restore state"
         self._step(ClientInput.MIGRATE_RECEIVED, now)
+        return True
 
     def _start_switching(self, now: float) -> None:
         self._deadline = now + SWITCHING_DEADLINE
         self._switched = now
         self._left_from = str(self._session.address)
         self._moved.clear()
+        for key in tuple(self._session.channels):
+            link = self._session.current(key)
+            if link is not None and link.linked is not None:
+                self._session.command(c.ResumeReading(link.id))  # MIGRATE may be behind what nobody has read yet.
+            elif link is not None or self._session.restorer.waits(key):
+                reason = "it had no connection to the source when the channels moved"
+                self._moved[key] = ChannelOutcome(name_of(key), "lost", 0, reason)
+                self._session.lose(key, reason)
 
     def swap(self, key: ChannelKey, data: bytes | None, now: float) -> None:
         """The channel has nothing more to expect from the source: go on at the target."""
@@ -279,20 +303,16 @@ class Travel:
             return
         link = target.links.get(key)
         if link is None or link.linked is None:
-            self._moved[key] = ChannelOutcome(
-                name_of(key), "lost", 0, target.missing.get(key, "the target does not have this channel")
-            )
-            session.emit(c.ChannelLost(key, self._moved[key].reason, restoring=False))
-            here = session.current(key)
-            if here is not None:
-                session.leave(here)
+            reason = target.missing.get(key, "the target does not have this channel")
+            self._moved[key] = ChannelOutcome(name_of(key), "lost", 0, reason)
+            session.lose(key, reason)
             self._check_all_swapped(now)
             return
-        before = session.take_over(link)
-        if before is not None:
+        before, connection = session.take_over(link), session.channels[key].detach()
+        if before is not None and connection is not None:
             before.role = Role.KEPT
             session.command(c.PauseReading(before.id))
-            self._left_behind[key] = (before, session.channels[key].detach())
+            self._left_behind[key] = (before, connection)
         size = len(data) if data is not None else 0
         self._moved[key] = ChannelOutcome(name_of(key), "moved", size)
         events = session.channels[key].swap(link.take_linked(), data, now)
@@ -314,9 +334,13 @@ class Travel:
             self._step(ClientInput.ALL_SWAPPED, now)
 
     def _finish_seamless(self, now: float) -> None:
+        assert self.target is not None
         self._close_left_behind()
-        lost = [outcome.channel for outcome in self._moved.values() if outcome.how == "lost"]
-        self._finish(SEAMLESS, f"lost on the way: {', '.join(lost)}" if lost else "", now)
+        lost = {key for key, outcome in self._moved.items() if outcome.how == "lost"}
+        missing = lost & (set(self.target.links) | self.target.broken)
+        self._session.restorer.handed_over(set(self._moved) - lost, missing, now)
+        names = ", ".join(map(name_of, sorted(lost)))
+        self._finish(SEAMLESS, f"lost on the way: {names}" if lost else "", now)
 
     def _finish_partly(self, now: float) -> None:
         session = self._session
@@ -325,8 +349,8 @@ class Travel:
             if link is not None and key not in self._moved:
                 reason = f"the source did not hand it over within {SWITCHING_DEADLINE:.0f} s"
                 self._moved[key] = ChannelOutcome(name_of(key), "lost", 0, reason)
-                session.leave(link)
-                session.emit(c.ChannelLost(key, reason, restoring=False))
+                if key != MAIN:
+                    session.lose(key, reason)
         if MAIN in self._moved and self._moved[MAIN].how == "lost":
             session.machine.state = ClientState.SWITCHING_HOST
             self._fall_back(now)
@@ -341,18 +365,25 @@ class Travel:
     def _bring_back(self, now: float) -> None:
         """MIGRATE_CANCEL with main still here: the channels that moved come back (dossier F, going back)."""
         session = self._session
-        for key, (link, linked) in self._left_behind.items():
-            there = session.take_over(link)
+        back, self._left_behind = self._left_behind, {}
+        lost = [key for key, outcome in self._moved.items() if outcome.how == "lost"]
+        self._called_off = {key for key in session.channels if session.current(key) and key not in self._moved}
+        for key, (link, _) in back.items():
+            there = session.take_over(link) if link.role is Role.KEPT else session.current(key)
             if there is not None:
                 session.leave(there)
-            session.command(c.ResumeReading(link.id))
-            linked = Linked(linked.capabilities, linked.mini_header, linked.rest + bytes(link.held))
-            link.held.clear()
-            session.handle_events(key, session.channels[key].return_to(linked, now), now)
-        self._left_behind.clear()
-        for channel in session.channels.values():
-            channel.resume()
         self._forget_target(now)
+        for key, (link, connection) in back.items():
+            if link.role is Role.CURRENT:
+                session.command(c.ResumeReading(link.id))
+                events = session.channels[key].return_to(connection, link.take_held(), now)
+                session.handle_events(key, events, now)
+            else:
+                lost.append(key)
+        for key in lost:
+            session.restorer.later(key, now)
+        for key, channel in tuple(session.channels.items()):
+            session.handle_events(key, channel.resume(now), now)
 
     # -- semi-seamless ----------------------------------------------------------------------------------------------
 
@@ -380,11 +411,10 @@ class Travel:
             before = session.current(key)
             link = target.links.get(key)
             if link is None or link.linked is None:
-                reason = target.missing.get(key, "the target does not have this channel")
-                self._moved[key] = ChannelOutcome(name_of(key), "lost", 0, reason)
-                if before is not None:
-                    session.leave(before)
-                    session.emit(c.ChannelLost(key, reason, restoring=False))
+                if key not in session.lost:
+                    reason = target.missing.get(key, "the target does not have this channel")
+                    self._moved[key] = ChannelOutcome(name_of(key), "lost", 0, reason)
+                    session.lose(key, reason)
                 continue
             session.take_over(link)
             if before is not None:
@@ -395,7 +425,8 @@ class Travel:
             session.note("channel.restarted", key, server=str(link.address))
             session.emit(c.ChannelOpened(key, anew=True))
             session.handle_events(key, events, now)
-        self._finish(SEMI_SEAMLESS, target.reason, now)
+        session.restorer.at_new_server()
+        self._finish(SEMI_SEAMLESS, self._reason or target.reason, now)
 
     # -- switch-host ------------------------------------------------------------------------------------------------
 
@@ -412,13 +443,15 @@ class Travel:
         started = self.target.started if self.target is not None else now
         self._drop_target()
         self._left_behind.clear()
+        self._called_off.clear()
+        self._postponed = None
         self._left_from = str(session.address)
         self._note_address("migration.switch-host", address, reason=reason)
         session.leave_all()
         self.target = Target(address, False, 0, started, reason=reason)
         self._switched = now
         self._deadline = now + SWITCH_HOST_DEADLINE
-        session.connection_id = 0
+        session.begin_anew()
         session.connect(MAIN, address, Role.CURRENT, now)
 
     def _try_again(self, now: float) -> None:
@@ -431,9 +464,11 @@ class Travel:
 
     def _finish_switch_host(self, now: float) -> None:
         assert self.target is not None
-        self._session.main.send(main.AttachChannels())
+        self._session.attach_channels(now)
+        self._session.restorer.at_new_server()
         for key in self._session.channels:
-            self._moved[key] = ChannelOutcome(name_of(key), "restarted")
+            if key not in self._session.lost:
+                self._moved[key] = ChannelOutcome(name_of(key), "restarted")
         self._finish(SWITCH_HOST, self.target.reason, now)
 
     # -- ends -------------------------------------------------------------------------------------------------------
@@ -452,8 +487,8 @@ class Travel:
         if not self._session.machine.takes(happened):
             happened = ClientInput.SOURCE_LOST
         if self._session.machine.takes(happened):
-            if not self._reason and happened is ClientInput.SOURCE_LOST:
-                self._reason = f"the source was lost: {error}"
+            if not self._reason and self.target is not None:
+                self._reason = f"the {'target' if at_target else 'source'} was lost: {error}"
             self._step(happened, now)
 
     def _end_session(self, now: float) -> None:
@@ -479,6 +514,7 @@ class Travel:
             finished=now,
             channels=tuple(self._moved[key] for key in sorted(self._moved)),
         )
+        self._close_target_links()
         session.note("migration.done", scheme=scheme, reason=reason, target=str(target.address))
         session.emit(c.MigrationFinished(outcome))
         self._settle()
@@ -493,12 +529,16 @@ class Travel:
         self._switched = 0.0
         self._moved.clear()
         self._last_error = None
-        self._expect_stop(False)
+        self._expect_stop(None)
 
-    def _expect_stop(self, expected: bool) -> None:
+    def _expect_stop(self, since: float | None) -> None:
+        """The machine may stand still from `since` on; None: there is nothing to wait for."""
         for channel in self._session.channels.values():
             if isinstance(channel, VmcChannel):
-                channel.migrating = expected
+                channel.migrating = since is not None
+        inputs = self._session.inputs
+        if inputs is not None and (since is not None or inputs.connected):
+            inputs.migrating_since = since  # After a switch-host inputs begins later, and forgets it then.
 
     def _note_address(self, event: str, address: Address, **detail: str) -> None:
         self._session.note(event, None, host=address.host, port=address.port, tls_port=address.tls_port, **detail)
@@ -520,4 +560,17 @@ class Travel:
                 self._session.connect(MAIN, self.target.address, Role.CURRENT, now)
         if self._deadline is not None and now >= self._deadline:
             self._deadline = None
+            self._explain_deadline()
             self._step(ClientInput.DEADLINE_PASSED, now)
+
+    def _explain_deadline(self) -> None:
+        assert self.target is not None
+        match self._session.state:
+            case ClientState.LINKING_TARGET:
+                self.target.reason = f"the target was not linked within {LINKING_DEADLINE:.0f} s"
+            case ClientState.AWAITING_TARGET_INIT:
+                self._reason = f"the target did not open the session within {INIT_DEADLINE:.0f} s"
+            case ClientState.SWITCHING_HOST if self._last_error is None:
+                self._last_error = ConnectError(f"it did not open the session within {SWITCH_HOST_DEADLINE:.0f} s")
+            case _:
+                pass
