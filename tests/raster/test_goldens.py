@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from spicehop.codecs.glz import GlzWindow, MissingImage
+from spicehop.codecs.images import GLZ_WINDOW_PIXELS
 from spicehop.raster.canvas import Canvas
 from spicehop.raster.results import Damage, NotDrawn
 from spicehop.wire import display as wire
@@ -131,3 +133,17 @@ def test_a_video_shows_what_qemu_shows() -> None:
     assert replay.messages["STREAM_DATA"] >= MJPEG_FRAMES
     assert replay.lossy.any()
     assert replay.judge(name) >= MJPEG_PSNR
+
+
+@pytest.mark.parametrize(("name", "least"), [("qxl-glz", 3), ("vga-auto", 20)])
+def test_the_captures_have_glz_images_that_refer_to_others(name: str, least: int) -> None:
+    refer = 0
+    for message in messages(name):
+        source = message.source if isinstance(message, wire.DrawCopy) else None
+        if source is not None and source.descriptor.type == ImageType.GLZ_RGB:
+            assert isinstance(source.payload, wire.Compressed)
+            try:
+                GlzWindow(GLZ_WINDOW_PIXELS).decode(source.payload.data)
+            except MissingImage:
+                refer += 1
+    assert refer >= least
