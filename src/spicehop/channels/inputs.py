@@ -111,6 +111,10 @@ class InputsChannel(ClientChannel):
         self.keys_held.pop(code, None)
         self.send(inputs.KeyUp(release_code(code)))
 
+    def holds(self, scancode: int) -> bool:
+        """Whether the caller holds a key."""
+        return key_code(scancode) in self.keys_held
+
     def release_all(self) -> None:
         """Release every held key and button, before the session ends; from now on nothing waits its turn."""
         self._closing = True

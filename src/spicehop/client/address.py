@@ -21,7 +21,7 @@ def parse_url(url: str) -> Address:
         raise UsageError(f"{url!r} has no valid port: write spice://HOST:PORT with a port from 1 to 65535") from None
     if parts.scheme != "spice":
         raise UsageError(f"{url!r} is not a SPICE address: it must begin with spice://")
-    if not parts.hostname:
+    if not parts.hostname or any(letter.isspace() or not letter.isprintable() for letter in parts.hostname):
         raise UsageError(f"{url!r} names no host: write spice://HOST:PORT")
     if parts.password or parts.username:
         raise UsageError("a password does not belong into the address; give it as the password")

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from spicehop.channels.agent import Agent
-from spicehop.errors import ConnectionLost, StateError
+from spicehop.errors import ConnectionLost, OperationError, StateError, UsageError
 from spicehop.wire.agent_constants import ClipboardType
 
 
@@ -39,12 +39,19 @@ class Clipboard:
 
         `StateError` when the guest has no agent with a clipboard within `timeout` seconds.
         """
+        try:
+            encoded = text.encode()
+        except UnicodeEncodeError:
+            raise UsageError("the text holds half a character, which no clipboard takes") from None
         await self._until(lambda: self.available, timeout, "the guest has no agent that shares its clipboard")
-        self._agent.offer_text(text.encode())
+        self._agent.offer_text(encoded)
         self._changed()
 
     async def read(self, *, timeout: float = 30.0) -> str:
-        """The text on the guest's clipboard; `StateError` when it holds none within `timeout` seconds."""
+        """The text on the guest's clipboard; `StateError` when it holds none within `timeout` seconds.
+
+        `OperationError` when the guest's agent sends what cannot be read.
+        """
         await self._until(lambda: self.offers_text, timeout, "the guest's clipboard offers no text")
         before = self._agent.receptions
         self._agent.request_text()
@@ -62,6 +69,8 @@ class Clipboard:
                 while not condition():
                     if self._ended:
                         raise ConnectionLost("the session has ended")
+                    if self._agent.trouble:
+                        raise OperationError(self._agent.trouble)
                     self._wakeup.clear()
                     await self._wakeup.wait()
         except TimeoutError:

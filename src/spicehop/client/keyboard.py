@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from spicehop.channels.inputs import InputsChannel
-from spicehop.errors import StateError, UsageError
+from spicehop.errors import ConnectionLost, StateError, UsageError
 
 _ROWS = ((0x02, "1234567890-="), (0x10, "qwertyuiop[]"), (0x1E, "asdfghjkl;'`"), (0x2B, "\\zxcvbnm,./"))
 _SHIFTED_ROWS = ((0x02, "!@#$%^&*()_+"), (0x10, "QWERTYUIOP{}"), (0x1E, 'ASDFGHJKL:"~'), (0x2B, "|ZXCVBNM<>?"))
@@ -81,19 +81,33 @@ class Keyboard:
         try:
             await asyncio.sleep(seconds)
         finally:
-            self.up(code)
+            self._let_go(code)
 
     @contextmanager
     def hold(self, *keys: str) -> Iterator[None]:
-        """Hold keys by name, for as long as the block lasts."""
-        codes = [scancode_of(key) for key in keys]
-        for code in codes:
-            self.down(code)
+        """Hold keys by name, for as long as the block lasts; those that are held already stay held behind it."""
+        with self._held([scancode_of(key) for key in keys]):
+            yield
+
+    @contextmanager
+    def _held(self, codes: Sequence[int]) -> Iterator[None]:
+        held: list[int] = []
         try:
+            for code in codes:
+                if not self._channel().holds(code):
+                    self.down(code)
+                    held.append(code)
             yield
         finally:
-            for code in reversed(codes):
-                self.up(code)
+            for code in reversed(held):
+                self._let_go(code)
+
+    def _let_go(self, code: int) -> None:
+        """Release a key whatever has happened; a session that has ended has released it."""
+        try:
+            self.up(code)
+        except ConnectionLost:
+            pass
 
     async def type(self, text: str, *, interval: float = 0.01) -> None:
         """Type text, a key every `interval` seconds; `UsageError` before the first when a character has no key."""
@@ -102,13 +116,12 @@ class Keyboard:
             if not code:
                 raise UsageError(f"the character {letter!r} is not on a US keyboard")
         for code, shifted in keys:
-            if shifted:
-                self.down(SHIFT)
-            self.down(code)
-            await asyncio.sleep(interval / 2)
-            self.up(code)
-            if shifted:
-                self.up(SHIFT)
+            with self._held([SHIFT] if shifted else []):
+                self.down(code)
+                try:
+                    await asyncio.sleep(interval / 2)
+                finally:
+                    self._let_go(code)
             await asyncio.sleep(interval / 2)
 
     def _channel(self) -> InputsChannel:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from spicehop.channels.inputs import InputsChannel
 from spicehop.channels.main import MainChannel
-from spicehop.errors import StateError
+from spicehop.errors import ConnectionLost, StateError
 from spicehop.wire.constants import MouseButton, MouseMode
 
 
@@ -47,7 +47,10 @@ class Mouse:
         try:
             await asyncio.sleep(seconds)
         finally:
-            self.up(button)
+            try:
+                self.up(button)
+            except ConnectionLost:
+                pass  # a session that has ended has released it
 
     def _channel(self) -> InputsChannel:
         channel = self._inputs()

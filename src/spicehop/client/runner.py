@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from spicehop.client.ticket import encrypt_ticket
 from spicehop.errors import ProtocolError
@@ -13,17 +14,29 @@ from spicehop.migration.session import ClientSession
 from spicehop.transport.stream import Stream, open_stream
 
 CONNECT_TIMEOUT = 10.0
+CLOSE_TIMEOUT = 2.0
+"""Seconds that servers get to close their ends of a session that has ended."""
 
 
 class SessionRunner:
     """The thin layer between a session and its sockets; `tell` hears every event of the session."""
 
-    def __init__(self, session: ClientSession, secret: bytes, tell: Callable[[c.SessionEvent], None]) -> None:
+    def __init__(
+        self,
+        session: ClientSession,
+        secret: bytes,
+        tell: Callable[[c.SessionEvent], None],
+        written: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`written` is called when something has gone out, so that there is room for more."""
         self.session = session
         self._secret = secret
         self._tell = tell
+        self._written = written
         self._streams: dict[int, Stream] = {}
+        self._leaving: set[Stream] = set()
         self._connecting: dict[int, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._pumping = False
 
@@ -37,17 +50,33 @@ class SessionRunner:
         self.session.close(time.monotonic())
         self.pump()
 
+    async def closed(self) -> None:
+        """Wait until every connection is closed, after the session has ended; not long, and then they are cut."""
+        ending = [*self._tasks, *(asyncio.ensure_future(stream.wait_closed()) for stream in self._leaving)]
+        if not ending:
+            return
+        _, late = await asyncio.wait(ending, timeout=CLOSE_TIMEOUT)
+        for stream in self._leaving:
+            stream.abort()
+        if late:
+            await asyncio.wait(late)
+        self._leaving.clear()
+
     def pump(self) -> None:
         """Carry out all commands there are; call it after every change to the session."""
         if self._pumping:
             return
         self._pumping = True
+        written = False
         try:
             while (command := self.session.next_command(time.monotonic())) is not None:
                 self._carry_out(command)
+                written = written or isinstance(command, c.Send)
         finally:
             self._pumping = False
         self._arm()
+        if written:
+            self._written()
 
     def backlog(self, key: c.ChannelKey, full: bool) -> None:
         """Read a channel no further while its application does not keep up."""
@@ -63,16 +92,18 @@ class SessionRunner:
                 if stream is not None:
                     stream.write(command.data)
             case c.Emit():
-                self._tell(command.event)
+                with reporting_errors():
+                    self._tell(command.event)
             case c.Connect():
                 task = asyncio.get_running_loop().create_task(self._connect(command))
                 self._connecting[command.connection] = task
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
             case c.EncryptTicket():
                 try:
                     ticket = encrypt_ticket(command.public_key, self._secret)
                 except ProtocolError as error:
-                    self._drop(command.connection)
-                    self.session.connection_lost(command.connection, str(error), time.monotonic())
+                    self.session.ticket_failed(command.connection, error, time.monotonic())
                 else:
                     self.session.ticket_encrypted(command.connection, ticket)
             case c.PauseReading():
@@ -92,16 +123,11 @@ class SessionRunner:
             if not address.port:
                 raise OSError("it offers a TLS port only, and TLS was not asked for")
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                stream = await open_stream(connection, address.host, address.port, self)
+                await open_stream(connection, address.host, address.port, self)
         except TimeoutError:
             self._failed(connection, f"no answer within {CONNECT_TIMEOUT:.0f} s")
         except OSError as error:
             self._failed(connection, _reason(error))
-        else:
-            self._streams[connection] = stream
-            self._connecting.pop(connection, None)
-            self.session.connection_made(connection, time.monotonic())
-            self.pump()
 
     def _failed(self, connection: int, reason: str) -> None:
         self._connecting.pop(connection, None)
@@ -114,6 +140,7 @@ class SessionRunner:
             connecting.cancel()
         stream = self._streams.pop(connection, None)
         if stream is not None:
+            self._leaving = {one for one in self._leaving if not one.ended} | {stream}
             stream.finish()
         self.session.connection_lost(connection, "closed", time.monotonic())
 
@@ -123,6 +150,15 @@ class SessionRunner:
             stream.abort()
 
     # -- told by the streams ----------------------------------------------------------------------------------------
+
+    def connection_made(self, connection: int, stream: Stream) -> None:
+        """A connection is open."""
+        if self._connecting.pop(connection, None) is None:
+            stream.abort()
+            return
+        self._streams[connection] = stream
+        self.session.connection_made(connection, time.monotonic())
+        self.pump()
 
     def data_received(self, connection: int, data: bytes) -> None:
         """Bytes have come."""
@@ -159,6 +195,16 @@ class SessionRunner:
         self._timer = None
         self.session.handle_timer(time.monotonic())
         self.pump()
+
+
+@contextmanager
+def reporting_errors() -> Iterator[None]:
+    """What the application's own callbacks raise goes to the event loop's exception handler, not into the session."""
+    try:
+        yield
+    except Exception as error:
+        loop = asyncio.get_running_loop()
+        loop.call_exception_handler({"message": "a callback of a spicehop session failed", "exception": error})
 
 
 def _reason(error: OSError) -> str:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+from spicehop.channels.inputs import InputsChannel
 from spicehop.channels.main import SCHEMES
 from spicehop.channels.vmc import VmcChannel
 from spicehop.client.address import parse_url
@@ -21,10 +22,11 @@ from spicehop.client.keyboard import Keyboard
 from spicehop.client.mouse import Mouse
 from spicehop.client.picture import Picture, Screenshot
 from spicehop.client.ports import Port, Ports
-from spicehop.client.runner import SessionRunner
+from spicehop.client.runner import SessionRunner, reporting_errors
 from spicehop.client.ticket import check_password
 from spicehop.errors import ConnectError, ConnectionLost, ProtocolError, UsageError
 from spicehop.migration import commands as c
+from spicehop.migration.client import ClientState
 from spicehop.migration.commands import Address, ChannelKey, MigrationOutcome
 from spicehop.migration.session import ClientSession
 from spicehop.raster.results import Damage
@@ -44,13 +46,13 @@ class Session:
 
     def __init__(self, core: ClientSession, secret: bytes, trace: Trace | None) -> None:
         self._core = core
-        self._runner = SessionRunner(core, secret, self._tell)
+        self._runner = SessionRunner(core, secret, self._tell, self._written)
         self._trace = trace
         self._changed = asyncio.Event()
         self._ended: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
         self.picture = Picture()
-        self.keyboard = Keyboard(lambda: core.inputs, self._runner.pump)
-        self.mouse = Mouse(core.main, lambda: core.inputs, self._runner.pump)
+        self.keyboard = Keyboard(self._inputs, self._runner.pump)
+        self.mouse = Mouse(core.main, self._inputs, self._runner.pump)
         self.clipboard = Clipboard(core.main.agent, self._runner.pump)
         self.ports = Ports()
         self.migrations: list[MigrationOutcome] = []
@@ -104,8 +106,13 @@ class Session:
 
     def on_input_written(self, observer: Callable[[Message, float], None]) -> None:
         """Have `observer(message, time)` called for each key or mouse message when it is written to a server."""
+
+        def observe(message: Message, now: float) -> None:
+            with reporting_errors():
+                observer(message, now)
+
         if self._core.inputs is not None:
-            self._core.inputs.observer = observer
+            self._core.inputs.observer = observe
 
     async def wait_closed(self) -> None:
         """Wait until the session is over; raises what ended it when it was not `close`."""
@@ -116,7 +123,7 @@ class Session:
     async def close(self) -> None:
         """End the session: held keys are released, what is queued is sent."""
         self._runner.close()
-        await asyncio.sleep(0)
+        await self._runner.closed()
 
     async def opened(self) -> None:
         """Wait for the server to open the session, and for its channels."""
@@ -178,6 +185,15 @@ class Session:
             await self._until(lambda: name in self.ports)
         return self.ports[name]
 
+    def _inputs(self) -> InputsChannel | None:
+        """The channel for keys and mouse; `ConnectionLost` when it is gone for good."""
+        if self._ended.done():
+            raise ConnectionLost("the session has ended")
+        channel = self._core.inputs
+        if channel is not None and channel.name in self.lost_channels:
+            raise ConnectionLost(f"{channel.name} was lost: {self.lost_channels[channel.name]}")
+        return channel
+
     # -- events -----------------------------------------------------------------------------------------------------
 
     def _tell(self, event: c.SessionEvent) -> None:
@@ -211,6 +227,10 @@ class Session:
         for port in self.ports.all():
             port.wake()
 
+    def _written(self) -> None:
+        for port in self.ports.all():
+            port.wake()
+
     def _note(self, event: c.Noted) -> None:
         if self._trace is not None:
             detail: dict[str, Any] = dict(event.detail)
@@ -223,12 +243,16 @@ class Session:
         if key[0] == ChannelType.PORT and isinstance(channel, VmcChannel):
             port = self.ports.by_channel(key[1])
             if port is None:
-                self.ports.add(key[1], Port(channel, self._runner.pump, lambda full: self._runner.backlog(key, full)))
+                self.ports.add(key[1], Port(channel, self._runner.pump, lambda full: self._backlog(key, full)))
             else:
                 port.regained()
         elif key[0] == ChannelType.DISPLAY:
             self._display_switched()
             self.picture.channel_opened(key[1], anew=anew)
+
+    def _backlog(self, key: ChannelKey, full: bool) -> None:
+        """While channels move everything is read: what tells a channel to move is behind what nobody has read."""
+        self._runner.backlog(key, full and self._core.state is not ClientState.SWITCHING)
 
     def _display_switched(self) -> None:
         self.display_bytes_at_switch = self.display_bytes

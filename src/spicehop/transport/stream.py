@@ -15,6 +15,9 @@ LINGER = 2.0
 class StreamOwner(Protocol):
     """Who is told."""
 
+    def connection_made(self, connection: int, stream: Stream) -> None:
+        """The connection is open; nothing has come on it yet."""
+
     def data_received(self, connection: int, data: bytes) -> None:
         """Bytes have come."""
 
@@ -36,7 +39,9 @@ class Stream(asyncio.Protocol):
         self._owner: StreamOwner | None = owner
         self._transport: asyncio.Transport | None = None
         self._linger: asyncio.TimerHandle | None = None
-        self._ended = False
+        self.ended = False
+        """Whether the connection is closed."""
+        self._closed = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -44,13 +49,16 @@ class Stream(asyncio.Protocol):
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._owner is not None:
+            self._owner.connection_made(self._connection, self)
 
     def data_received(self, data: bytes) -> None:
         if self._owner is not None:
             self._owner.data_received(self._connection, data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._ended = True
+        self.ended = True
+        self._closed.set()
         if self._linger is not None:
             self._linger.cancel()
         if self._owner is not None:
@@ -66,22 +74,22 @@ class Stream(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send bytes."""
-        if self._transport is not None and not self._ended:
+        if self._transport is not None and not self.ended:
             self._transport.write(data)
 
     def pause_reading(self) -> None:
         """Leave what arrives in the system's buffers."""
-        if self._transport is not None and not self._ended and self._transport.is_reading():
+        if self._transport is not None and not self.ended and self._transport.is_reading():
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Read again."""
-        if self._transport is not None and not self._ended and not self._transport.is_reading():
+        if self._transport is not None and not self.ended and not self._transport.is_reading():
             self._transport.resume_reading()
 
     def finish(self) -> None:
         """Send what is written, close that direction, and drop what still comes until the peer closes too."""
-        if self._transport is None or self._ended:
+        if self._transport is None or self.ended:
             return
         self._owner = None
         if self._transport.can_write_eof():
@@ -97,6 +105,11 @@ class Stream(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    async def wait_closed(self) -> None:
+        """Wait until the connection is closed, after `finish` or `abort`; at once when it never was open."""
+        if self._transport is not None:
+            await self._closed.wait()
+
 
 def _reason(error: Exception | None) -> str:
     """In words, without the number that Python puts before the system's."""
@@ -107,6 +120,14 @@ def _reason(error: Exception | None) -> str:
 
 async def open_stream(connection: int, host: str, port: int, owner: StreamOwner) -> Stream:
     """Connect by TCP; raises `OSError`."""
-    loop = asyncio.get_running_loop()
-    _, stream = await loop.create_connection(lambda: Stream(connection, owner), host, port)
+    if not host:
+        raise OSError("no host is named")  # Python would take the empty name for this machine
+    stream = Stream(connection, owner)
+    try:
+        await asyncio.get_running_loop().create_connection(lambda: stream, host, port)
+    except UnicodeError:
+        raise OSError("there can be no host of that name") from None
+    except BaseException:
+        stream.abort()
+        raise
     return stream
