@@ -1,0 +1,223 @@
+"""What all channels of a server have in common: headers, serials, acknowledgement windows, pings (dossier A.7 to A.9).
+
+A channel is one client's. It queues what it has to say as encoded messages and knows how many bytes that is; whoever
+feeds it asks `room` first. Serials are given when a message is written, so what is queued can still go elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from spicehop.channels.serving.delivery import Delivery, DeliveryState, Pinger
+from spicehop.errors import ProtocolError
+from spicehop.wire import base, registry
+from spicehop.wire.constants import CommonCap, Direction, channel_name
+from spicehop.wire.framing import FrameReader, encode_frame
+from spicehop.wire.layout import Message
+from spicehop.wire.link import Capabilities
+
+SERVER_COMMON = frozenset({CommonCap.PROTOCOL_AUTH_SELECTION, CommonCap.MINI_HEADER})
+OUTGOING_LIMIT = 1024 * 1024
+"""Bytes of a device that may wait for a client; while there are more the device is not read."""
+MESSAGE_LIMIT = 64 * 1024
+"""Largest message taken from a client on a channel that says nothing else, in bytes."""
+FIRST_PING = 0.1
+"""Seconds after which the first ping goes out."""
+_NANOSECONDS = 1_000_000_000
+
+
+class ServerEvent:
+    """Base of what a channel tells whoever works with it."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Received(ServerEvent):
+    """A message of the client for whoever works with the channel."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Failed(ServerEvent):
+    """What came cannot be handled; everything before it has been. The connection is to be closed."""
+
+    error: ProtocolError
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelState:
+    """What a channel that goes on elsewhere begins with."""
+
+    serial: int = 0
+    delivery: DeliveryState = field(default_factory=DeliveryState)
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The client at the other end of a connection: what it announced, and how messages are framed."""
+
+    capabilities: Capabilities = field(default_factory=Capabilities)
+    mini_header: bool = True
+    local: bool = False
+    """On the same machine: no pings, no measuring."""
+
+
+class ServerChannel:
+    """One channel to one client; the base of those with a job of their own."""
+
+    ACK_WINDOW = 0
+    """Messages that the client acknowledges together; 0 for no acknowledgements."""
+    PING_INTERVAL: float | None = 300.0
+    MESSAGE_LIMIT = MESSAGE_LIMIT
+
+    def __init__(
+        self, kind: int, channel_id: int, peer: Peer, now: float, state: ChannelState | None = None
+    ) -> None:
+        state = state or ChannelState()
+        self.kind = kind
+        self.channel_id = channel_id
+        self.name = channel_name(kind, channel_id)
+        self.peer = peer
+        self.delivery = Delivery(state.delivery)
+        self.pinger = Pinger(None if peer.local else self.PING_INTERVAL, now + FIRST_PING)
+        self.serial = state.serial
+        """Serial of the last message that was written."""
+        self.bytes_queued = 0
+        self.outgoing_limit = OUTGOING_LIMIT
+        self._queue: deque[tuple[int, bytes]] = deque()
+        self._reader = FrameReader(mini_header=peer.mini_header, limit=self.MESSAGE_LIMIT)
+        self._generation = 0
+        self._synced = False
+        self._acknowledged = 0
+        self._window_message = 0
+        if self.ACK_WINDOW:
+            self._generation = 1
+            self.send(base.SetAck(self._generation, self.ACK_WINDOW))
+
+    @classmethod
+    def capabilities(cls) -> frozenset[int]:
+        """The bits of this kind of channel that the server announces."""
+        return frozenset()
+
+    # -- what comes ------------------------------------------------------------------------------------------------
+
+    def feed(self, data: bytes, now: float) -> list[ServerEvent]:
+        """Take bytes of the client. What cannot be handled ends the list with `Failed`."""
+        events: list[ServerEvent] = []
+        try:
+            for frame in self._reader.feed(data):
+                for part in frame.sub_messages:
+                    self._message(part.number, part.data, events, now)
+                self._message(frame.number, frame.body, events, now)
+        except ProtocolError as error:
+            events.append(Failed(error))
+        return events
+
+    def _message(self, number: int, body: bytes | memoryview, events: list[ServerEvent], now: float) -> None:
+        message = registry.decode(self.kind, Direction.FROM_CLIENT, number, body)
+        match message:
+            case base.AckSync():
+                self._synced = self._synced or message.generation == self._generation
+            case base.Ack():
+                self._ack_received(now)
+            case base.Pong():
+                self._pong_received(message, now)
+            case base.MigrateFlushMark() | base.MigrateData():
+                raise ProtocolError(f"{self.name}: {message.NAME} came, and nothing is being migrated")
+            case registry.Unknown():
+                raise ProtocolError(f"{self.name}: a message with the unknown number {number}")
+            case _:
+                self.handle(message, events, now)
+
+    def handle(self, message: Message, events: list[ServerEvent], now: float) -> None:
+        """Handle a message that is not of the base; the default passes it on."""
+        events.append(Received(message))
+
+    def _ack_received(self, now: float) -> None:
+        if not self._synced:
+            raise ProtocolError(f"{self.name}: ACK came before the client took up the window")
+        self._acknowledged += self.ACK_WINDOW
+        handled = self._window_message + self._acknowledged
+        sent = self.delivery.messages_sent
+        if handled >= sent + self.ACK_WINDOW:
+            raise ProtocolError(f"{self.name}: the client acknowledges more messages than it was sent")
+        # Clients differ in whether SET_ACK itself counts, so an answer may seem to be one ahead.
+        self.delivery.handled(min(handled, sent), now)
+
+    def _pong_received(self, message: base.Pong, now: float) -> None:
+        trip = self.pinger.answered(message.id, now)
+        if trip is not None:
+            self.delivery.round_trip_measured(trip, now)
+            self.delivery.handled(self.pinger.message, now)
+
+    # -- what goes out ----------------------------------------------------------------------------------------------
+
+    def send(self, message: Message) -> None:
+        """Queue a message."""
+        body = message.encode()
+        self._queue.append((registry.number_of(message, self.kind, Direction.FROM_SERVER), body))
+        self.bytes_queued += len(body)
+
+    @property
+    def room(self) -> int:
+        """Bytes that may still be queued for the client."""
+        return max(0, self.outgoing_limit - self.bytes_queued)
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the client has to acknowledge before it gets more."""
+        waiting = self.delivery.messages_sent - self._window_message - self._acknowledged
+        return bool(self._window_message) and waiting > 2 * self.ACK_WINDOW
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything was written."""
+        return not self._queue
+
+    def drain(self, now: float, limit: int = 64 * 1024) -> list[bytes]:
+        """Messages to write now, each whole with its header; at most one more than `limit` bytes need."""
+        frames: list[bytes] = []
+        size = 0
+        while size < limit and not self.blocked:
+            if self.pinger.due(now):
+                self.ping(now)
+            self.make_messages(now)
+            if not self._queue:
+                break
+            number, body = self._queue.popleft()
+            self.bytes_queued -= len(body)
+            self.serial += 1
+            frame = encode_frame(number, body, mini_header=self.peer.mini_header, serial=self.serial)
+            self.delivery.sent(len(frame), now)
+            if self.ACK_WINDOW and not self._window_message:
+                # The first message is SET_ACK; the client counts from the next one on.
+                self._window_message = self.delivery.messages_sent
+            frames.append(frame)
+            size += len(frame)
+        return frames
+
+    def make_messages(self, now: float) -> None:
+        """Queue what is best made at the last moment; called before each message that is written."""
+
+    def ping(self, now: float, padding: bytes = b"") -> None:
+        """Queue a ping behind everything that is queued; its answer says that the client has handled all of that."""
+        ping_id = self.pinger.begin(now, self.delivery.messages_sent + len(self._queue) + 1)
+        self.send(base.Ping(ping_id, int(now * _NANOSECONDS), padding))
+
+    # -- time and state ---------------------------------------------------------------------------------------------
+
+    def next_deadline(self) -> float | None:
+        """When something is due although nothing comes."""
+        if self.pinger.interval is None or self.pinger.outstanding:
+            return None
+        return self.pinger.next_ping
+
+    def handle_timer(self, now: float) -> None:
+        """Call when `next_deadline` has passed; raises `ProtocolError` when the client kept the channel waiting."""
+
+    def channel_state(self) -> ChannelState:
+        """What the same channel on another server begins with."""
+        return ChannelState(self.serial, self.delivery.state())
