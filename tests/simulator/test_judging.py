@@ -87,7 +87,7 @@ def _flush_again(world: World) -> None:
         ("loses a message", "the client did not hand each port byte to one connection"),
         ("forgets the data", "bytes lost"),
         ("never gives a deadline", "without a deadline"),
-        ("flushes twice", "the source aborted: inputs:0: a flush mark came that nobody waits for"),
+        ("flushes twice", "host 0 aborted: inputs:0: a flush mark came that nobody waits for"),
     ],
 )
 def test_a_planted_fault_is_found(kind: str, words: str, monkeypatch) -> None:

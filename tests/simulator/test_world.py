@@ -20,6 +20,31 @@ def test_without_faults_every_scheme_works(simulate, scheme: str, latency: float
         assert world.client.port_received == world.work.written
 
 
+def test_a_session_moves_again_and_again(simulate) -> None:
+    world = simulate(Situation(1, hops=6, work=16.0))
+    assert [outcome.scheme for outcome in world.client.outcomes] == ["seamless"] * 6
+    assert world.guest.port_read == world.work.written
+
+
+def test_a_target_that_refuses_state_gets_the_session_semi_seamlessly(simulate) -> None:
+    world = simulate(Situation(1, targets="without seamless"))
+    assert [outcome.scheme for outcome in world.client.outcomes] == ["semi-seamless"]
+
+
+def test_channels_that_the_target_lacks_are_left_behind(simulate) -> None:
+    world = simulate(Situation(1, targets="without sound and cursor"))
+    (outcome,) = world.client.outcomes
+    assert {one.channel for one in outcome.channels if one.how == "lost"} == {"cursor:0", "playback:0"}
+    assert world.guest.port_read == world.work.written
+
+
+def test_a_target_with_another_ticket_costs_the_session_and_says_so(simulate) -> None:
+    world = simulate(Situation(1, targets="with another ticket"))
+    assert world.session.ended
+    assert "password" in str(world.client.ended.error)
+    assert world.conductor.result.outcome == "moved-with-loss"
+
+
 def test_a_seamless_run_repeats_exactly(simulate) -> None:
     first, second = simulate(Situation(7)), simulate(Situation(7))
     assert chart(first) == chart(second)

@@ -13,7 +13,8 @@ def chart(world: World) -> str:
     """The run's records in columns, in milliseconds since the run began; its seed and fault come first."""
     fault = world.fault
     lines = [
-        f"seed {world.situation.seed}, scheme {world.situation.scheme}" + (f", {fault}" if fault else ""),
+        f"seed {world.situation.seed}, scheme {world.situation.scheme}, a target {world.situation.targets}"
+        + (f", {fault}" if fault else ""),
         "       ms  " + "".join(party.ljust(WIDTH) for party in PARTIES),
     ]
     for record in world.records:

@@ -144,10 +144,11 @@ def _judge_reports(world: World) -> list[str]:
         found.append("the conductor says that the machine has moved, and it does not run at the target")
     if result.outcome is Outcome.ROLLED_BACK and not world.source.runs and "source killed" not in world.charges:
         found.append("the conductor says that the machine is at the source, and it does not run there")
-    if not world.charges or world.charges == [f"the scheme is {world.situation.scheme}"]:
-        if result.outcome is not Outcome.MOVED:
-            found.append(f"nothing went wrong, and the conductor says: {result.sentence}")
+    whole = world.situation.targets in ("alike", "without seamless")
+    if world.fault is None and whole and result.outcome is not Outcome.MOVED:
+        found.append(f"nothing went wrong, and the conductor says: {result.sentence}")
+    if world.fault is None and world.situation.targets == "alike":
         schemes = [outcome.scheme for outcome in world.client.outcomes]
-        if schemes != [world.situation.scheme]:
+        if schemes != [world.situation.scheme] * world.situation.hops:
             found.append(f"nothing went wrong, and the client moved by {schemes}, not {world.situation.scheme}")
     return found

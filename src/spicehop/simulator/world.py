@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
 
+from spicehop.channels.main import SCHEMES
 from spicehop.channels.vmc import VmcChannel
 from spicehop.migration.client import ClientState
 from spicehop.migration.commands import Address
 from spicehop.migration.conducting_events import Peer, Plan
+from spicehop.migration.conducting_result import Outcome
 from spicehop.migration.session import ClientSession
 from spicehop.simulator.clock import VirtualClock
 from spicehop.simulator.drivers import ClientDriver, ConductorDriver
@@ -21,7 +23,7 @@ from spicehop.simulator.spice import SpiceConfig
 from spicehop.trace import MemorySink, Record, Trace
 from spicehop.wire.constants import ChannelType
 
-SOURCE, TARGET = ("127.0.0.1", 5901), ("127.0.0.1", 5902)
+HOST, FIRST_PORT = "127.0.0.1", 5901
 PORT_KEY = (ChannelType.PORT, 1)
 BEGIN = 1000.0
 MOST_AT_ONCE = 5000
@@ -39,6 +41,10 @@ class Situation:
     seed: int
     scheme: str = "seamless"
     """What the source offers and the client accepts: `seamless`, `semi-seamless` or `switch-host`."""
+    targets: str = "alike"
+    """How a target differs from its source; `TARGETS` has the names."""
+    hops: int = 1
+    """How many migrations, one after the other; each to a new QEMU."""
     conditions: Conditions = field(default_factory=Conditions)
     times: MachineTimes = field(default_factory=MachineTimes)
     key_interval: float = 0.02
@@ -71,6 +77,15 @@ class Work:
     held: dict[int, None] = field(default_factory=dict)
 
 
+TARGETS: dict[str, Callable[[SpiceConfig], SpiceConfig]] = {
+    "alike": lambda config: config,
+    "without seamless": lambda config: replace(config, accepts_seamless=False),
+    "without sound and cursor": lambda config: replace(config, channels=config.channels[:2] + config.channels[-1:]),
+    "with another ticket": lambda config: replace(config, password="another"),
+}
+"""Name of a difference to what it makes of the source's configuration."""
+
+
 def drawn(seed: int) -> Situation:
     """A situation at random: networks from good to bad, machines from quick to slow, mostly seamless."""
     random = Random(seed)
@@ -79,6 +94,8 @@ def drawn(seed: int) -> Situation:
     return Situation(
         seed,
         random.choice(("seamless", "seamless", "seamless", "semi-seamless", "switch-host")),
+        random.choice(("alike",) * 6 + tuple(TARGETS)),
+        random.choice((1, 1, 1, 2, 3)),
         Conditions(latency, latency * random.random(), random.choice((1, 40)), largest_piece),
         MachineTimes(
             random.uniform(0.05, 1.5), random.uniform(0, 0.016), random.uniform(0.002, 0.05), random.uniform(0.001, 0.2)
@@ -103,41 +120,61 @@ class World:
         self.work = Work()
         self._sink = MemorySink()
         self._trace = Trace("conductor", lambda: self.clock.now, self._sink)
-        machines: dict[str, ModelQemu] = {}
+        self._machines: dict[str, ModelQemu] = {}
         seamless = situation.scheme == "seamless"
-        config = SpiceConfig(seamless=seamless, password="ticket")
-        self.source = self._qemu("source", SOURCE, config, machines, incoming=False)
-        self.target = self._qemu("target", TARGET, config, machines, incoming=True)
-        schemes = (
-            ("switch-host",) if situation.scheme == "switch-host" else ("seamless", "semi-seamless", "switch-host")
-        )
-        self.session = ClientSession(Address(*SOURCE), schemes=schemes)
+        self._config = SpiceConfig(seamless=seamless, password="ticket")
+        self.qemus = [self._qemu(self._config, incoming=False)]
+        schemes = ("switch-host",) if situation.scheme == "switch-host" else SCHEMES
+        self.session = ClientSession(Address(*self.qemus[0].address), schemes=schemes)
         self.client = ClientDriver(self.session, self.network, self._trace.for_party("client"), "ticket", self._check)
-        plan = Plan(seamless=seamless, ticket="ticket")
-        self.conductor = ConductorDriver(plan, self.source, self.target, self.network, self._trace, self._check)
+        self.conductors: list[ConductorDriver] = []
+        self._prepare_hop()
         if situation.scheme != "seamless":
             self.charges.append(f"the scheme is {situation.scheme}")
+        if situation.targets != "alike":
+            self.charges.append(f"a target {situation.targets}")
 
-    def _qemu(
-        self,
-        name: str,
-        address: tuple[str, int],
-        config: SpiceConfig,
-        machines: dict[str, ModelQemu],
-        *,
-        incoming: bool,
-    ) -> ModelQemu:
+    def _qemu(self, config: SpiceConfig, *, incoming: bool) -> ModelQemu:
+        number = len(self.qemus) if incoming else 0
         return ModelQemu(
-            name,
-            address,
+            f"host {number}",
+            (HOST, FIRST_PORT + number),
             self.network,
             self.random,
             self.guest,
             config,
             self.situation.times,
-            machines,
+            self._machines,
             incoming=incoming,
         )
+
+    def _prepare_hop(self) -> None:
+        """Start the next target, and a conductor for the way there."""
+        self.qemus.append(self._qemu(TARGETS[self.situation.targets](self._config), incoming=True))
+        plan = Plan(seamless=self._config.seamless, ticket="ticket")
+        self.conductors.append(ConductorDriver(plan, self.source, self.target, self.network, self._trace, self._check))
+
+    def _hop_on(self) -> None:
+        """Once a migration has gone well, the next one may follow."""
+        result = self.conductor.result
+        if result is not None and result.outcome is Outcome.MOVED and len(self.conductors) < self.situation.hops:
+            self._prepare_hop()
+            self.clock.after(0.2, self.conductor.start)
+
+    @property
+    def source(self) -> ModelQemu:
+        """The QEMU that the present migration leaves."""
+        return self.qemus[-2]
+
+    @property
+    def target(self) -> ModelQemu:
+        """The QEMU that the present migration goes to."""
+        return self.qemus[-1]
+
+    @property
+    def conductor(self) -> ConductorDriver:
+        """The present migration's conductor."""
+        return self.conductors[-1]
 
     @property
     def records(self) -> list[Record]:
@@ -161,6 +198,7 @@ class World:
             before = self.clock.now
             self.clock.step()
             self._check()
+            self._hop_on()
             hurried = hurried + 1 if self.clock.now == before else 0
             if hurried > MOST_AT_ONCE:
                 self._violated(f"something is done over and over at {self.clock.now - BEGIN:.6f} s")
@@ -227,11 +265,11 @@ class World:
         conductor = self.conductor
         if conductor.begun and conductor.result is None and conductor.machine.next_deadline() is None:
             self._violated(f"the conductor waits in {conductor.machine.state.value} without a deadline")
-        if self.source.runs and self.target.runs:
-            self._violated("the machine runs at the source and at the target")
-        for qemu in (self.source, self.target):
+        if sum(qemu.runs for qemu in self.qemus) > 1:
+            self._violated("the machine runs at two hosts")
+        for qemu in self.qemus:
             if qemu.spice.aborted:
-                self._violated(f"the {qemu.name} aborted: {qemu.spice.aborted}")
+                self._violated(f"{qemu.name} aborted: {qemu.spice.aborted}")
 
     def _violated(self, sentence: str) -> None:
         if sentence not in self.violations:
@@ -245,6 +283,13 @@ class World:
             for key, channel in tuple(client.channels.items()):
                 if key[0] == kind:
                     channel.end.connection.reset("the network dropped the connection")
+
+    def stall_channel(self, kind: int, server: ModelQemu, seconds: float) -> None:
+        """Nothing arrives on a channel's connection to a server for a while."""
+        for client in server.spice.clients:
+            for key, channel in client.channels.items():
+                if key[0] == kind:
+                    channel.end.connection.stall(seconds)
 
     def stall(self, seconds: float) -> None:
         """Nothing arrives on one connection for a while."""
@@ -262,7 +307,7 @@ FAULTS: dict[str, Callable[[World], None]] = {
     "source killed": lambda world: world.source.die("killed"),
     "target killed": lambda world: world.target.die("killed"),
     "conductor cancelled": lambda world: world.conductor.cancel(),
-    "target refuses clients": lambda world: world.network.refusing.add(TARGET),
+    "target refuses clients": lambda world: world.network.refusing.add(world.target.address),
     "main cut at the source": lambda world: world.cut(ChannelType.MAIN, world.source),
     "main cut at the target": lambda world: world.cut(ChannelType.MAIN, world.target),
     "inputs cut at the source": lambda world: world.cut(ChannelType.INPUTS, world.source),
@@ -273,6 +318,11 @@ FAULTS: dict[str, Callable[[World], None]] = {
     "one connection stalled 2 s": lambda world: world.stall(2),
     "one connection stalled 12 s": lambda world: world.stall(12),
     "one connection stalled 40 s": lambda world: world.stall(40),
+    "display stalled at the target 14 s": lambda world: world.stall_channel(ChannelType.DISPLAY, world.target, 14),
+    "inputs stalled at the target 14 s": lambda world: world.stall_channel(ChannelType.INPUTS, world.target, 14),
+    "port stalled at the target 14 s": lambda world: world.stall_channel(ChannelType.PORT, world.target, 14),
+    "main stalled at the target 14 s": lambda world: world.stall_channel(ChannelType.MAIN, world.target, 14),
+    "main stalled at the source 14 s": lambda world: world.stall_channel(ChannelType.MAIN, world.source, 14),
     "source's QMP lost": lambda world: world.conductor.lose(Peer.SOURCE),
     "target's QMP lost": lambda world: world.conductor.lose(Peer.TARGET),
 }
