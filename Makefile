@@ -55,6 +55,6 @@ $(INSTALLED): pyproject.toml $(wildcard setup.py)
 	@$(VENV)/bin/pip install -q --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
-$(COMPILED): $(INSTALLED) $(wildcard setup.py src/spicehop/codecs/*.py src/spicehop/codecs/*.pxd)
+$(COMPILED): $(INSTALLED) $(wildcard setup.py src/spicehop/codecs/*.py src/spicehop/codecs/*.pxd src/spicehop/painting/digest_kernels.py)
 	@if [ -f setup.py ]; then $(RUN) setup.py -q build_ext --inplace; fi
 	@touch $@

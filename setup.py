@@ -13,9 +13,11 @@ import sys
 from setuptools import Extension, setup
 
 COMPILED = (
+    "src/spicehop/codecs/lz_encode_kernels.py",
     "src/spicehop/codecs/lz_kernels.py",
     "src/spicehop/codecs/quic_encode_kernels.py",
     "src/spicehop/codecs/quic_kernels.py",
+    "src/spicehop/painting/digest_kernels.py",
 )
 
 DIRECTIVES = {

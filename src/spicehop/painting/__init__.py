@@ -1,3 +1,8 @@
-"""Pixels to draw messages. Sans-I/O: a function of the frame, what has happened to it, and the client view."""
+"""Pixels to draw messages: what a client lacks, found by digests and sent by the means that cost least. Sans-I/O."""
 
-from __future__ import annotations
+from spicehop.painting.images import SharedImages
+from spicehop.painting.painter import Painter
+from spicehop.painting.settings import ImageCompression, PaintSettings, Video
+from spicehop.painting.view import ClientView
+
+__all__ = ["ClientView", "ImageCompression", "PaintSettings", "Painter", "SharedImages", "Video"]

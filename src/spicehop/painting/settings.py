@@ -1,0 +1,39 @@
+"""How a server paints, for all its clients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ImageCompression(StrEnum):
+    """How images are encoded; what a client asks for by PREFERRED_COMPRESSION comes first."""
+
+    AUTO = "auto"
+    OFF = "off"
+    QUIC = "quic"
+    GLZ = "glz"
+    LZ = "lz"
+    LZ4 = "lz4"
+    JPEG = "jpeg"
+
+
+class Video(StrEnum):
+    """Whether regions that change all the time become video streams."""
+
+    AUTO = "auto"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class PaintSettings:
+    """What the operator has chosen; the defaults show every picture exactly as soon as it stands still."""
+
+    compression: ImageCompression = ImageCompression.AUTO
+    video: Video = Video.AUTO
+    jpeg_quality: int = 85
+    """For images and for MJPEG streams with room enough, 1 to 100."""
+    repair_after: float = 0.5
+    """Seconds that a lossy area must stand still before it is sent exactly."""
+    max_cached_pixels: int = 16 * 2**20
+    """Of the client's image cache at most so much is used: what is known of it has to move in a migration."""
