@@ -85,8 +85,11 @@ class Travel:
             case main.MigrateBegin() | main.MigrateBeginSeamless():
                 self._begin_received(message, now)
             case main.MigrateSwitchHost():
+                linking = self._session.state is ClientState.LINKING_TARGET
                 self._session.machine.step(ClientInput.SWITCH_HOST_RECEIVED)
                 reason = self.target.reason if self.target is not None else ""
+                if not reason and linking:
+                    reason = "the machine had moved before the client had linked the target"
                 address = self._session.hosts.target(message)
                 self._switch_host(address, reason or "the source told the client to switch host", now)
             case main.MigrateCancel():
