@@ -12,7 +12,7 @@ from spicehop.simulator.qemu import MachineTimes
 @pytest.mark.parametrize("scheme", ["seamless", "semi-seamless", "switch-host"])
 @pytest.mark.parametrize("latency", [0.0002, 0.05])
 def test_without_faults_every_scheme_works(simulate, scheme: str, latency: float) -> None:
-    world = simulate(Situation(1, scheme, Conditions(latency, latency / 2)))
+    world = simulate(Situation(1, scheme, conditions=Conditions(latency, latency / 2)))
     assert [outcome.scheme for outcome in world.client.outcomes] == [scheme]
     assert world.conductor.result.outcome == "moved"
     if scheme == "seamless":
