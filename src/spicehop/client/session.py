@@ -210,7 +210,11 @@ class Session:
                 self.migrations.append(event.outcome)
             case c.MigrationAborted():
                 self.aborted_migrations.append(event.reason)
+            case c.SessionOpened():
+                self._note(c.Noted("session.connected"))
             case c.SessionEnded():
+                reason = "the application closed it" if event.error is None else str(event.error)
+                self._note(c.Noted("session.closed", detail={"reason": reason}))
                 for port in self.ports.all():
                     port.lost("the session ended")
                 self.clipboard.end()
