@@ -11,6 +11,16 @@ from spicehop.codecs.glz import GlzWindow
 from spicehop.errors import ProtocolError
 
 MAX_GLZ_SIZE = 2**28
+#: A shorter GLZ image is not worth a stream of its own.
+LEAST_GLZ_SIZE = 100
+
+
+def deflate(data: bytes, level: int = zlib.Z_DEFAULT_COMPRESSION) -> bytes | None:
+    """Wrap a GLZ image, or None where that does not make it shorter: it goes as it is then."""
+    if len(data) < LEAST_GLZ_SIZE:
+        return None
+    stream = zlib.compress(data, level)
+    return stream if len(stream) < len(data) else None
 
 
 def inflate(data: bytes | memoryview, glz_size: int, max_size: int = MAX_GLZ_SIZE) -> bytes:
