@@ -135,14 +135,16 @@ class InputsChannel(ClientChannel):
 
     def button_down(self, button: int) -> None:
         """Press a `MouseButton`; `UsageError` when there is no such button."""
-        self._buttons |= button_bit(button)
+        bit = button_bit(button)
         self._send_motion()
+        self._buttons |= bit
         self.send(inputs.MousePress(button, self._buttons))
 
     def button_up(self, button: int) -> None:
         """Release a `MouseButton`; `UsageError` when there is no such button."""
-        self._buttons &= ~button_bit(button)
+        bit = button_bit(button)
         self._send_motion()
+        self._buttons &= ~bit
         self.send(inputs.MouseRelease(button, self._buttons))
 
     def move(self, x: float, y: float, mode: int, display_id: int = 0) -> None:
