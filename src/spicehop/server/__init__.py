@@ -1,3 +1,6 @@
-"""The asyncio shell of a SPICE server."""
+"""The server's shell on asyncio: who may come in, sessions, and when the guest is looked after."""
 
-from __future__ import annotations
+from spicehop.server.options import AcceptLimits, Security, ServerOptions, tls_context
+from spicehop.server.server import SpiceServer
+
+__all__ = ["AcceptLimits", "Security", "ServerOptions", "SpiceServer", "tls_context"]

@@ -167,6 +167,11 @@ class ServerChannel:
         return max(0, self.outgoing_limit - self.bytes_queued)
 
     @property
+    def messages_queued(self) -> int:
+        """Messages that wait to be written."""
+        return len(self._queue)
+
+    @property
     def blocked(self) -> bool:
         """Whether the client has to acknowledge before it gets more."""
         waiting = self.delivery.messages_sent - self._window_message - self._acknowledged

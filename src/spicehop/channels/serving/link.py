@@ -171,7 +171,8 @@ class ServerLink:
         self._machine = Machine("link", SERVER_LINK_TABLE, LinkState.AWAITING_HEADER)
         self._buffer = b""
         self._needed = HEADER_SIZE
-        self._message: LinkMessage | None = None
+        self.message: LinkMessage | None = None
+        """What the client asks for, once it has."""
         self._own = Capabilities()
         self._mechanism = ""
 
@@ -201,9 +202,9 @@ class ServerLink:
                     self._needed = decode_header(self._take()).size
                     self._machine.step(LinkInput.HEADER_RECEIVED)
                 case LinkState.AWAITING_MESSAGE:
-                    self._message = LinkMessage.decode(self._take())
+                    self.message = LinkMessage.decode(self._take())
                     self._machine.step(LinkInput.MESSAGE_RECEIVED)
-                    return LinkRequested(self._message)
+                    return LinkRequested(self.message)
                 case LinkState.AWAITING_MECHANISM:
                     if self._sasl_selected(*U32_WORD.unpack(self._take())):
                         return SaslSelected(self._mechanism_list())
@@ -284,10 +285,10 @@ class ServerLink:
 
     def offer(self, public_key: bytes, own: Capabilities) -> bytes:
         """The channel is there: the link reply with the ticket's key (DER, RSA-1024) and what this side announces."""
-        assert self._message is not None
+        assert self.message is not None
         self._own = own
         bit = CommonCap.PROTOCOL_AUTH_SELECTION
-        selects = bit in own.common and bit in self._message.capabilities.common
+        selects = bit in own.common and bit in self.message.capabilities.common
         happened = LinkInput.SELECTION_OFFERED if selects else LinkInput.TICKET_OFFERED
         if not selects and self.mechanisms:
             return self.refuse(LinkResult.INVALID_DATA)
@@ -304,10 +305,10 @@ class ServerLink:
     def accept(self) -> tuple[bytes, ClientLinked]:
         """Let the client in: the link result, and what the channel begins with."""
         self._machine.step(LinkInput.ACCEPTED, from_peer=False)
-        assert self._message is not None
+        assert self.message is not None
         rest, self._buffer = self._buffer, b""
-        mini = CommonCap.MINI_HEADER in self._message.capabilities.common & self._own.common
-        return U32_WORD.pack(LinkResult.OK), ClientLinked(self._message, mini, rest)
+        mini = CommonCap.MINI_HEADER in self.message.capabilities.common & self._own.common
+        return U32_WORD.pack(LinkResult.OK), ClientLinked(self.message, mini, rest)
 
     def refuse(self, code: int) -> bytes:
         """Turn the client away with a `LinkResult`; write this and close. A failed SASL gets none (dossier A.5)."""

@@ -1,0 +1,108 @@
+"""The guest's agent: its device on one side, the main channels of all clients on the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from spicehop.channels.serving.agent import AgentHub
+from spicehop.channels.serving.agent_routing import AgentFilter
+from spicehop.channels.serving.main import ServerMain
+from spicehop.guests.interface import CharDevice, Guest
+from spicehop.wire.agent_constants import CLIENT_TOKENS, MonitorsFlag
+
+MAIN_BYTES = 64 * 1024
+"""Bytes of the agent that are queued on a main channel; the rest waits in the hub."""
+STUCK_SECONDS = 30.0
+"""A client that takes nothing of the agent for so long, while others wait for it, has to go."""
+
+
+class AgentDesk:
+    """Moves the agent's bytes; a guest without an agent device has one that never opens."""
+
+    def __init__(self, guest: Guest, rules: AgentFilter) -> None:
+        self.hub = AgentHub(rules)
+        self._guest = guest
+        self._device: CharDevice | None = guest.devices.agent
+        self._was_open = False
+        self._full_since: dict[int, float] = {}
+
+    @property
+    def tokens(self) -> int:
+        """What MAIN_INIT says: slices a new client may send, 0 without an agent."""
+        return CLIENT_TOKENS if self.hub.connected and not self.hub.trouble else 0
+
+    def client_started(self, client: int, tokens: int) -> None:
+        """A client opens the agent's stream."""
+        if self.hub.client_started(client, tokens) and self._device is not None:
+            self._device.client_changed(present=True)
+
+    def client_left(self, client: int) -> None:
+        """A client is gone."""
+        self._full_since.pop(client, None)
+        if self.hub.client_left(client) and self._device is not None:
+            self._device.client_changed(present=False)
+
+    def pump(self, now: float, mains: Mapping[int, ServerMain]) -> bool:
+        """Move what can be moved; True when the guest was given something."""
+        device = self._device
+        if device is None:
+            return False
+        self._look(device, mains)
+        gave = False
+        if self.hub.connected:
+            self.hub.handle_timer(now)
+            gave = self._write(device, now)
+            while (wanted := self.hub.wanted) and (data := device.read(wanted)):
+                self.hub.device_data(data)
+            if self.hub.trouble:
+                self.hub.closed()
+                self._tell(mains)
+        while (event := self.hub.next_event()) is not None:
+            use_position = event.message.flags & MonitorsFlag.USE_POSITION
+            monitors = [
+                (m.x if use_position else 0, m.y if use_position else 0, m.width, m.height)
+                for m in event.message.monitors
+                if m.width and m.height
+            ]
+            self._guest.want_monitors(monitors)
+            gave = True
+        for client, main in mains.items():
+            while main.bytes_queued < MAIN_BYTES and (message := self.hub.next_message(client)) is not None:
+                main.send(message)
+        return gave
+
+    def _look(self, device: CharDevice, mains: Mapping[int, ServerMain]) -> None:
+        if device.opened == self._was_open:
+            return
+        self._was_open = device.opened
+        if device.opened:
+            self.hub.opened()
+        else:
+            self.hub.closed()
+        self._tell(mains)
+
+    def _tell(self, mains: Mapping[int, ServerMain]) -> None:
+        for main in mains.values():
+            if self.hub.connected:
+                main.agent_connected(CLIENT_TOKENS)
+            else:
+                main.agent_disconnected()
+
+    def _write(self, device: CharDevice, now: float) -> bool:
+        gave = False
+        while chunk := self.hub.next_chunk(now):
+            if not device.write(chunk):
+                break
+            self.hub.chunk_taken()
+            gave = True
+        return gave
+
+    def next_deadline(self) -> float | None:
+        """When something is due."""
+        return self.hub.next_deadline()
+
+    def stuck_clients(self, now: float, others: int) -> list[int]:
+        """Clients that hold the agent up for others."""
+        full = self.hub.full_clients() if others > 1 else ()
+        self._full_since = {client: self._full_since.get(client, now) for client in full}
+        return [client for client, since in self._full_since.items() if now - since >= STUCK_SECONDS]

@@ -1,0 +1,96 @@
+"""The guest's displays, and for each client what it still has to be told of them.
+
+What changes is noted for every client. A client gets its next frame when its channel can take one; what happened in
+between is in that frame, so a slow client sees fewer frames and nobody else notices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from spicehop.channels.serving.display import ServerDisplay
+from spicehop.guests.interface import Display, DisplayChange
+from spicehop.painting import ClientView, Painter, PaintSettings, SharedImages
+from spicehop.server.served import ServedChannel
+from spicehop.wire import display
+from spicehop.wire.layout import Message
+
+MAX_NOTED = 512
+"""Changes noted for one client; with more of them its next frame is found by comparing the whole picture."""
+SMALLEST_ROOM = 64 * 1024
+"""Bytes that a frame may always have."""
+
+
+class ScreenFeed:
+    """One display as one client sees it."""
+
+    def __init__(
+        self, screen: Display, served: ServedChannel, settings: PaintSettings, shared: SharedImages, view: ClientView
+    ) -> None:
+        assert isinstance(served.machine, ServerDisplay)
+        self.screen = screen
+        self.served = served
+        self.machine = served.machine
+        self.painter = Painter(view, settings, shared)
+        self.frames = 0
+        """Frames that were made."""
+        self._changes: list[DisplayChange] = []
+        self._complete = True
+        self._dirty = True
+        self._next_frame = 0.0
+
+    def note(self, changes: Sequence[DisplayChange]) -> None:
+        """Something has happened on the display."""
+        if not changes:
+            return
+        self._dirty = True
+        if not self._complete:
+            return
+        self._changes += changes
+        if len(self._changes) > MAX_NOTED:
+            self._changes, self._complete = [], False
+
+    def begun(self, init: display.Init, now: float) -> None:
+        """The client has said what caches it has."""
+        self.painter.client_message(init, now)
+        self._dirty = True
+
+    def message(self, message: Message, now: float) -> None:
+        """The client said something else."""
+        self.painter.client_message(message, now)
+
+    def paint(self, now: float, interval: float) -> None:
+        """Make a frame when there is something to show and the client can take it."""
+        if not self._dirty or now < self._next_frame or not self.served.writable or not self.machine.ready:
+            return
+        changes, complete = self._changes, self._complete
+        self._changes, self._complete = [], True
+        room = max(SMALLEST_ROOM, int(self.machine.flight_limit) - self.machine.delivery.in_flight)
+        messages = self.painter.paint(
+            self.screen.pixels, self.screen.surfaces, changes, now, complete=complete, room=room
+        )
+        self._dirty = self.painter.is_behind
+        if not messages:
+            return
+        for message in messages:
+            self.machine.send(message)
+        self.machine.frame_sent(now)
+        self.frames += 1
+        self._next_frame = now + interval
+
+    def next_deadline(self) -> float | None:
+        """When the next frame may be made; None when there is none to make, or the client has to move first."""
+        if self._dirty and self.served.writable and self.machine.ready:
+            return self._next_frame
+        return None
+
+
+def spread(screens: Sequence[Display], feeds: Iterable[ScreenFeed]) -> None:
+    """Note for every client what has happened on the guest's displays."""
+    known = list(feeds)
+    for screen in screens:
+        changes = screen.take_changes()
+        if changes:
+            for feed in known:
+                if feed.screen is screen:
+                    feed.note(changes)

@@ -1,0 +1,121 @@
+"""One channel of one client on its connection: the machine says what, the stream when."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from spicehop.channels.serving.channel import Failed, ServerChannel, ServerEvent
+from spicehop.errors import ProtocolError
+from spicehop.server.listener import AcceptedStream
+from spicehop.transport.stream import Stream
+
+QUEUE_PAUSE = 1024
+"""Messages that wait for a client beyond which it is not read: what it asks for would only add to them."""
+QUEUE_END = 16 * 1024
+"""Messages that wait for a client beyond which its connection ends."""
+WRITE_AT_ONCE = 64 * 1024
+
+ChannelKey = tuple[int, int]
+
+
+class ChannelOwner(Protocol):
+    """The session of a channel."""
+
+    def happened(self, served: ServedChannel, events: list[ServerEvent], now: float) -> None:
+        """The client said something."""
+
+    def channel_gone(self, served: ServedChannel, reason: str) -> None:
+        """The connection has ended."""
+
+    def clock(self) -> float:
+        """The server's time."""
+
+    def wake(self) -> None:
+        """Look after everything soon."""
+
+
+class ServedChannel:
+    """Carries bytes between a machine and its stream."""
+
+    def __init__(self, machine: ServerChannel, stream: AcceptedStream, owner: ChannelOwner) -> None:
+        self.machine = machine
+        self.key: ChannelKey = (machine.kind, machine.channel_id)
+        self.gone = False
+        self.writable = True
+        """Whether the system takes more at the moment."""
+        self.held_up = False
+        """Whether a device does not keep up with the client."""
+        self.stream = stream
+        self._owner = owner
+        stream.hand_to(self)
+
+    def pump(self, now: float) -> None:
+        """Write what can be written, and read or stop reading as fits."""
+        while self.writable and not self.gone:
+            frames = self.machine.drain(now, WRITE_AT_ONCE)
+            if not frames:
+                break
+            self.stream.write_messages(frames)
+        if self.gone:
+            return
+        if self.machine.messages_queued > QUEUE_END:
+            self.fail(f"{self.machine.name}: the client takes nothing of {self.machine.messages_queued} messages")
+        elif self.held_up or self.machine.messages_queued > QUEUE_PAUSE:
+            self.stream.pause_reading()
+        else:
+            self.stream.resume_reading()
+
+    def handle_timer(self, now: float) -> None:
+        """What is due without anybody saying anything."""
+        try:
+            self.machine.handle_timer(now)
+        except ProtocolError as error:
+            self.fail(str(error))
+
+    def fail(self, reason: str) -> None:
+        """End the connection at once."""
+        if not self.gone:
+            self._leave(reason)
+            self.stream.abort()
+
+    def finish(self, reason: str) -> None:
+        """End the connection when what was written has gone out."""
+        if not self.gone:
+            self._leave(reason)
+            self.stream.finish()
+
+    def _leave(self, reason: str) -> None:
+        self.gone = True
+        self._owner.channel_gone(self, reason)
+
+    # -- told by the stream -----------------------------------------------------------------------------------------
+
+    def connection_made(self, connection: int, stream: Stream) -> None:
+        """It was open before it came here."""
+
+    def data_received(self, connection: int, data: bytes) -> None:
+        """Bytes have come."""
+        if self.gone:
+            return
+        now = self._owner.clock()
+        events = self.machine.feed(data, now)
+        failed = events.pop() if events and isinstance(events[-1], Failed) else None
+        if events:
+            self._owner.happened(self, events, now)
+        if isinstance(failed, Failed):
+            self.fail(str(failed.error))
+        self._owner.wake()
+
+    def connection_lost(self, connection: int, reason: str) -> None:
+        """The connection has ended."""
+        if not self.gone:
+            self._leave(reason)
+
+    def writing_blocked(self, connection: int) -> None:
+        """The system takes no more for now."""
+        self.writable = False
+
+    def writing_unblocked(self, connection: int) -> None:
+        """The system takes more again."""
+        self.writable = True
+        self._owner.wake()

@@ -1,0 +1,365 @@
+"""`SpiceServer`: shows a guest to SPICE clients.
+
+    async with SpiceServer(guest, ServerOptions(port=5900, password="secret")) as server:
+        await server.wait_closed()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from spicehop.channels.serving import main as main_channel
+from spicehop.channels.serving.agent_routing import AgentFilter
+from spicehop.channels.serving.channel import SERVER_COMMON, Peer, ServerEvent
+from spicehop.channels.serving.link import ClientLinked
+from spicehop.channels.serving.main import Introduction, ServerMain
+from spicehop.channels.serving.record import Recorded, ServerRecord
+from spicehop.guests.interface import Guest
+from spicehop.painting import ClientView, ImageCompression, PaintSettings, SharedImages
+from spicehop.server.accept import AcceptGate
+from spicehop.server.agent_desk import AgentDesk
+from spicehop.server.catalogue import Catalogue
+from spicehop.server.devices import DeviceDesk
+from spicehop.server.listener import AcceptedStream, Listeners, Origin
+from spicehop.server.newcomer import Newcomer
+from spicehop.server.options import SaslProvider, Security, ServerOptions
+from spicehop.server.pointer import PointerWatch
+from spicehop.server.registry import SessionRegistry
+from spicehop.server.scheduler import Scheduler
+from spicehop.server.screens import ScreenFeed, spread
+from spicehop.server.served import ChannelKey, ServedChannel
+from spicehop.server.session import MAIN, ServedSession
+from spicehop.server.sounds import SoundDesk
+from spicehop.server.tickets import KeyPool, Ticket, TicketKey
+from spicehop.trace import Trace
+from spicehop.wire.constants import ChannelType, CommonCap, LinkResult
+from spicehop.wire.link import Capabilities, LinkMessage
+
+CLOSING_SECONDS = 1.0
+"""How long a server that ends waits for its last words to go out."""
+
+
+class SpiceServer:
+    """Shows one guest to any number of clients; enter it to open its doors, leave it to send everybody away."""
+
+    def __init__(
+        self,
+        guest: Guest,
+        options: ServerOptions | None = None,
+        *,
+        trace: Trace | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.guest = guest
+        self.options = options or ServerOptions()
+        self.clock = clock
+        self.sessions = SessionRegistry()
+        self.gate = AcceptGate(self.options.limits)
+        expires = None if self.options.password_seconds is None else clock() + self.options.password_seconds
+        self.ticket = Ticket(self.options.password, expires)
+        rules = AgentFilter(self.options.copy_paste, self.options.file_transfer, self.options.several_clients)
+        self.agent = AgentDesk(guest, rules)
+        self.devices = DeviceDesk.of(guest.devices)
+        self.listeners = Listeners(self.options, self._accept)
+        self.observers: list[Callable[[str, ServedSession, ServedChannel | None], None]] = []
+        """Called with `connected`, `initialized` and `disconnected`, as QEMU's events are named."""
+        self._keys = KeyPool()
+        self._catalogue = Catalogue(guest)
+        self._pointer = PointerWatch()
+        self._sound = SoundDesk(guest)
+        self._recorder: ServedChannel | None = None
+        self._shared = SharedImages()
+        self._settings = PaintSettings(compression=ImageCompression(self.options.compression))
+        self._trace = trace
+        self._scheduler = Scheduler(clock, self._turn)
+        self._closed = asyncio.Event()
+        self._announced: set[ChannelKey] = set()
+
+    # -- life -------------------------------------------------------------------------------------------------------
+
+    @property
+    def port(self) -> int:
+        """The TCP port; 0 without one."""
+        return self.listeners.port or 0
+
+    @property
+    def tls_port(self) -> int:
+        """The TLS port; 0 without one."""
+        return self.listeners.tls_port or 0
+
+    async def __aenter__(self) -> Self:
+        await self.listeners.open()
+        if self.ticket.wanted:
+            self._keys.fill()
+        self.wake()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self, reason: str = "the server ends") -> None:
+        """Let nobody in, tell the clients why, and end."""
+        if self._closed.is_set():
+            return
+        await self.listeners.close()
+        self.gate.close()
+        streams = [served.stream for session in self.sessions for served in session.channels.values()]
+        for session in self.sessions:
+            session.end(reason)
+        self._scheduler.close()
+        await self._keys.close()
+        self._closed.set()
+        waiting = [asyncio.ensure_future(stream.wait_closed()) for stream in streams]
+        if waiting:
+            _, late = await asyncio.wait(waiting, timeout=CLOSING_SECONDS)
+            for one in late:
+                one.cancel()
+            for stream in streams:
+                stream.abort()
+
+    async def wait_closed(self) -> None:
+        """Wait until the server has ended."""
+        await self._closed.wait()
+
+    def wake(self) -> None:
+        """Look after everything soon: something has happened to the guest, or to a client."""
+        self._scheduler.wake()
+
+    # -- the turn ---------------------------------------------------------------------------------------------------
+
+    def _turn(self, now: float) -> float | None:
+        """Bring everything up to date; returns when something is due next."""
+        guest = self.guest
+        self.gate.handle_timer(now)
+        guest.advance(now)
+        sessions = list(self.sessions)
+        spread(guest.displays, (feed for session in sessions for feed in session.feeds.values()))
+        pointer = self._pointer.look(guest.pointer)
+        for session in sessions:
+            session.check_mouse_mode()
+            session.show(pointer, guest.lock_keys)
+        gave = self.devices.pump(now, running=guest.running)
+        mains = {session.number: session.main for session in sessions if session.main is not None}
+        gave |= self.agent.pump(now, mains)
+        players = [machine for session in sessions for machine in session.players()]
+        recorder = self._recorder.machine if self._recorder is not None else None
+        self._sound.pump(now, players, recorder if isinstance(recorder, ServerRecord) else None)
+        self._announce_free()
+        for number in self.agent.stuck_clients(now, len(sessions)):
+            self._end_number(number, "it takes nothing of what the guest's agent says")
+        interval = 1 / self.options.frames_per_second
+        for session in sessions:
+            session.pump(now, interval)
+        if gave:
+            return now
+        due = [guest.next_deadline(), self.gate.next_deadline(), self.agent.next_deadline()]
+        due += [session.next_deadline() for session in self.sessions]
+        return min((one for one in due if one is not None), default=None)
+
+    def _end_number(self, number: int, reason: str) -> None:
+        for session in self.sessions:
+            if session.number == number:
+                session.end(reason, LinkResult.ERROR)
+
+    # -- the door ---------------------------------------------------------------------------------------------------
+
+    def _accept(self, secure: bool) -> AcceptedStream:
+        newcomer = Newcomer(self, secure=secure, deadline=self.clock() + self.options.limits.deadline)
+        self.gate.came(newcomer)
+        self.wake()
+        return newcomer.stream
+
+    @property
+    def sasl(self) -> SaslProvider | None:
+        """For newcomers: takes the place of tickets."""
+        return self.options.sasl
+
+    def placed(self, newcomer: Newcomer) -> None:
+        """For newcomers: it is known where one comes from."""
+        self.gate.placed(newcomer)
+
+    def counted(self, newcomer: Newcomer, size: int) -> bool:
+        """For newcomers: bytes have come."""
+        return self.gate.count(newcomer, size)
+
+    def refusal(self, message: LinkMessage, origin: Origin) -> int:
+        """For newcomers: whether a channel can be had on this connection (dossier A.1)."""
+        if self.options.sasl is not None and not origin.secure:
+            return LinkResult.NEED_SECURED
+        try:
+            kind = ChannelType(message.channel_type)
+        except ValueError:
+            return LinkResult.CHANNEL_NOT_AVAILABLE
+        security = self.options.security.get(kind, Security.ANY)
+        # A Unix socket needs no TLS: nobody else is on the way.
+        if security is Security.TLS and not origin.secure and not origin.local:
+            return LinkResult.NEED_SECURED
+        if security is Security.PLAIN and origin.secure:
+            return LinkResult.NEED_UNSECURED
+        return LinkResult.OK
+
+    def announced(self, kind: int) -> Capabilities:
+        """For newcomers: what this side announces."""
+        auth = CommonCap.AUTH_SPICE if self.options.sasl is None else CommonCap.AUTH_SASL
+        return Capabilities(SERVER_COMMON | {auth}, self._catalogue.capabilities(kind))
+
+    async def key(self) -> TicketKey:
+        """For newcomers: the key to offer."""
+        return await self._keys.take() if self.ticket.wanted else await self._keys.shared()
+
+    def password_opens(self, key: TicketKey, ciphertext: bytes) -> bool:
+        """For newcomers: whether a ticket is right."""
+        return not self.ticket.wanted or self.ticket.opens(key.decrypt(ciphertext), self.clock())
+
+    def admit(self, newcomer: Newcomer, message: LinkMessage) -> int:
+        """For newcomers: whether there is such a channel and such a session."""
+        key = (message.channel_type, message.channel_id)
+        if key == MAIN:
+            if message.connection_id:
+                # Only a client that migrates here comes with a number, and nobody has announced one.
+                return LinkResult.BAD_CONNECTION_ID
+            full = len(self.sessions) >= self.options.limits.sessions and self.options.several_clients
+            return LinkResult.ERROR if full else LinkResult.OK
+        session = self.sessions.find(message.connection_id)
+        if session is None or not message.connection_id:
+            return LinkResult.BAD_CONNECTION_ID
+        taken = key in session.channels or len(session.channels) >= self.options.limits.channels_in_session
+        if taken or key not in self._available():
+            return LinkResult.CHANNEL_NOT_AVAILABLE
+        return LinkResult.OK
+
+    def linked(self, newcomer: Newcomer, linked: ClientLinked) -> None:
+        """For newcomers: a channel begins."""
+        self.gate.left(newcomer)
+        stream, message, now = newcomer.stream, linked.message, self.clock()
+        peer = Peer(linked.capabilities, linked.mini_header, stream.origin.local)
+        machine = self._catalogue.machine(message.channel_type, message.channel_id, peer, now)
+        if isinstance(machine, ServerMain):
+            session = self._new_session(stream)
+        else:
+            found = self.sessions.find(message.connection_id)
+            assert found is not None
+            session = found
+        served = ServedChannel(machine, stream, session)
+        session.add(served)
+        self._record("server.channel-linked", session, served)
+        if isinstance(machine, ServerMain):
+            self._introduce(session, machine, now)
+        elif served.key in self.devices.slots:
+            self.devices.claim(served.key, served)
+        elif isinstance(machine, ServerRecord):
+            self._recorder = served
+        self._announced.discard(served.key)
+        self._tell("connected", session, served)
+        if linked.rest:
+            served.data_received(0, linked.rest)
+        self.wake()
+
+    def gone(self, newcomer: Newcomer, reason: str) -> None:
+        """For newcomers: one did not come in."""
+        self.gate.left(newcomer)
+        if self._trace is not None:
+            self._trace.record("server.turned-away", host=newcomer.host, reason=reason)
+
+    # -- sessions ---------------------------------------------------------------------------------------------------
+
+    def _new_session(self, stream: AcceptedStream) -> ServedSession:
+        if not self.options.several_clients:
+            for other in self.sessions:
+                other.end("another client has connected")
+        number, connection_id = self.sessions.new_ids()
+        session = ServedSession(number, connection_id, self, silent_seconds=self.options.silent_seconds)
+        session.origin = stream.host
+        self.sessions.add(session)
+        return session
+
+    def _introduce(self, session: ServedSession, machine: ServerMain, now: float) -> None:
+        guest = self.guest
+        machine.introduce(
+            Introduction(
+                session.connection_id,
+                len(guest.displays),
+                guest.absolute_pointer,
+                self.agent.tokens,
+                guest.name,
+                guest.uuid,
+            ),
+            now,
+        )
+        machine.begin_net_test(now)
+
+    def _available(self) -> list[ChannelKey]:
+        """Channels that a client can connect now."""
+        keys = [*self._catalogue.common(), *self.devices.free()]
+        if self.guest.sound_in is not None and self._recorder is None:
+            keys.append((ChannelType.RECORD, 0))
+        return keys
+
+    def list_channels(self, session: ServedSession) -> list[ChannelKey]:
+        """For sessions: what the client can connect."""
+        self._tell("initialized", session, None)
+        return self._available()
+
+    def _announce_free(self) -> None:
+        """Tell those who have had their list that a device is free again."""
+        for key in tuple(self._announced):
+            if key in self._available():
+                for session in self.sessions:
+                    if session.main is not None and session.main.listed:
+                        session.main.list_channels([key])
+        self._announced.clear()
+
+    def display_linked(self, session: ServedSession, served: ServedChannel) -> ScreenFeed:
+        """For sessions: a display channel begins."""
+        screen = self.guest.displays[served.machine.channel_id]
+        view = ClientView(served.machine.peer.capabilities.channel)
+        return ScreenFeed(screen, served, self._settings, self._shared, view)
+
+    def channel_released(self, session: ServedSession, served: ServedChannel, reason: str) -> None:
+        """For sessions: a channel is gone."""
+        self._record("server.channel-gone", session, served, reason=reason)
+        if served.key in self.devices.slots and self.devices.slots[served.key].owner is served:
+            self.devices.release(served.key)
+            self._announced.add(served.key)
+        elif served is self._recorder:
+            self._recorder = None
+            self._announced.add(served.key)
+        self._tell("disconnected", session, served)
+
+    def session_over(self, session: ServedSession, reason: str) -> None:
+        """For sessions: a client is gone."""
+        self.sessions.remove(session)
+        self.agent.client_left(session.number)
+
+    def agent_event(self, session: ServedSession, event: ServerEvent) -> None:
+        """For sessions: a client said something to the agent."""
+        match event:
+            case main_channel.AgentStarted():
+                self.agent.client_started(session.number, event.tokens)
+            case main_channel.AgentTokensCame():
+                self.agent.hub.tokens_received(session.number, event.tokens)
+            case main_channel.AgentDataCame():
+                self.agent.hub.data_received(session.number, event.data)
+            case _:
+                pass
+
+    def record_event(self, event: Recorded) -> None:
+        """For sessions: sound from the client that has the microphone."""
+        self._sound.recorded(event.mode, event.data)
+
+    # -- what others are told ---------------------------------------------------------------------------------------
+
+    def _tell(self, what: str, session: ServedSession, served: ServedChannel | None) -> None:
+        for observer in tuple(self.observers):
+            observer(what, session, served)
+
+    def _record(self, event: str, session: ServedSession, served: ServedChannel, reason: str = "") -> None:
+        if self._trace is not None:
+            self._trace.record(event, session=session.number, channel=served.machine.name, reason=reason)
+

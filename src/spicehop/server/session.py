@@ -1,0 +1,252 @@
+"""One client and all its channels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from spicehop.channels.serving import cursor as cursor_channel
+from spicehop.channels.serving import inputs as inputs_channel
+from spicehop.channels.serving import main as main_channel
+from spicehop.channels.serving.channel import Received, ServerChannel, ServerEvent
+from spicehop.channels.serving.cursor import ServerCursor
+from spicehop.channels.serving.display import DisplayBegun, ServerDisplay
+from spicehop.channels.serving.inputs import ServerInputs
+from spicehop.channels.serving.main import ServerMain
+from spicehop.channels.serving.playback import ServerPlayback
+from spicehop.channels.serving.record import Recorded
+from spicehop.errors import ProtocolError
+from spicehop.guests.interface import Guest
+from spicehop.server.screens import ScreenFeed
+from spicehop.server.served import ChannelKey, ServedChannel
+from spicehop.wire.constants import ChannelType, LinkResult, MouseMode, NotifySeverity
+
+MAIN: ChannelKey = (ChannelType.MAIN, 0)
+
+
+class SessionHost(Protocol):
+    """What a session needs of its server."""
+
+    @property
+    def guest(self) -> Guest:
+        """What is shown and fed."""
+
+    def clock(self) -> float:
+        """The time."""
+
+    def wake(self) -> None:
+        """Look after everything soon."""
+
+    def agent_event(self, session: ServedSession, event: ServerEvent) -> None:
+        """The client said something to the agent."""
+
+    def record_event(self, event: Recorded) -> None:
+        """The client's microphone."""
+
+    def list_channels(self, session: ServedSession) -> list[ChannelKey]:
+        """What the client can connect."""
+
+    def display_linked(self, session: ServedSession, served: ServedChannel) -> ScreenFeed:
+        """A display channel begins."""
+
+    def channel_released(self, session: ServedSession, served: ServedChannel, reason: str) -> None:
+        """A channel is gone."""
+
+    def session_over(self, session: ServedSession, reason: str) -> None:
+        """The client is gone."""
+
+
+class ServedSession:
+    """Tied together by the connection id; it lives as long as its main channel."""
+
+    def __init__(self, number: int, connection_id: int, host: SessionHost, *, silent_seconds: float) -> None:
+        self.number = number
+        """Counts the sessions of a server, from 1."""
+        self.connection_id = connection_id
+        self.channels: dict[ChannelKey, ServedChannel] = {}
+        self.feeds: dict[int, ScreenFeed] = {}
+        """By the display channel's id."""
+        self.origin = ""
+        self.initialized = False
+        """Whether the client has asked for its channels."""
+        self.ended = ""
+        """Why the session is over; empty while it is not."""
+        self._host = host
+        self._silent_seconds = silent_seconds
+        self._wanted_mode: int = MouseMode.SERVER
+
+    # -- channels ---------------------------------------------------------------------------------------------------
+
+    @property
+    def main(self) -> ServerMain | None:
+        """The main channel's machine."""
+        served = self.channels.get(MAIN)
+        return served.machine if served is not None and isinstance(served.machine, ServerMain) else None
+
+    def machines(self) -> Iterator[ServerChannel]:
+        """All channels' machines."""
+        for served in self.channels.values():
+            yield served.machine
+
+    def players(self) -> Iterator[ServerPlayback]:
+        """The machines that play the guest's sound."""
+        for machine in self.machines():
+            if isinstance(machine, ServerPlayback):
+                yield machine
+
+    def add(self, served: ServedChannel) -> None:
+        """A channel is linked."""
+        self.channels[served.key] = served
+        machine = served.machine
+        if isinstance(machine, ServerDisplay):
+            self.feeds[machine.channel_id] = self._host.display_linked(self, served)
+        elif isinstance(machine, ServerInputs):
+            machine.mouse_mode = self._mouse_mode
+            machine.begin(self._host.guest.lock_keys)
+        elif isinstance(machine, ServerCursor):
+            machine.mouse_mode = self._mouse_mode
+
+    @property
+    def _mouse_mode(self) -> int:
+        return self.main.mouse_mode if self.main is not None else MouseMode.SERVER
+
+    def channel_gone(self, served: ServedChannel, reason: str) -> None:
+        """For a channel: its connection has ended. With the main channel the session ends."""
+        if self.channels.get(served.key) is not served:
+            return
+        del self.channels[served.key]
+        self.feeds.pop(served.machine.channel_id, None) if isinstance(served.machine, ServerDisplay) else None
+        if isinstance(served.machine, ServerInputs):
+            self._give_input(served.machine.release_all())
+        self._host.channel_released(self, served, reason)
+        if served.key == MAIN:
+            self._over(reason)
+        self._host.wake()
+
+    def _over(self, reason: str) -> None:
+        if self.ended:
+            return
+        self.ended = reason or "closed"
+        for served in tuple(self.channels.values()):
+            served.finish(reason)
+        self._host.session_over(self, reason)
+
+    def end(self, reason: str, code: int = LinkResult.OK) -> None:
+        """Send the client away and tell it why."""
+        main = self.channels.get(MAIN)
+        if main is None:
+            self._over(reason)
+            return
+        now = self.clock()
+        machine = main.machine
+        assert isinstance(machine, ServerMain)
+        machine.notify(reason, now, NotifySeverity.WARN)
+        machine.disconnecting(code, now)
+        main.pump(now)
+        main.finish(reason)
+
+    # -- what the client says ---------------------------------------------------------------------------------------
+
+    def clock(self) -> float:
+        """The server's time."""
+        return self._host.clock()
+
+    def wake(self) -> None:
+        """Look after everything soon."""
+        self._host.wake()
+
+    def happened(self, served: ServedChannel, events: list[ServerEvent], now: float) -> None:
+        """For a channel: the client said something."""
+        try:
+            for event in events:
+                self._handle(served, event, now)
+        except ProtocolError as error:
+            served.fail(f"{served.machine.name}: {error}")
+
+    def _handle(self, served: ServedChannel, event: ServerEvent, now: float) -> None:
+        match event:
+            case main_channel.ChannelsAsked():
+                self.initialized = True
+                assert self.main is not None
+                self.main.list_channels(self._host.list_channels(self))
+            case main_channel.MouseModeAsked():
+                self._wanted_mode = event.mode
+                self.check_mouse_mode()
+            case main_channel.AgentStarted() | main_channel.AgentDataCame() | main_channel.AgentTokensCame():
+                self._host.agent_event(self, event)
+            case DisplayBegun():
+                self.feeds[served.machine.channel_id].begun(event.init, now)
+            case Recorded():
+                self._host.record_event(event)
+            case Received() if isinstance(served.machine, ServerDisplay):
+                self.feeds[served.machine.channel_id].message(event.message, now)
+            case Received():
+                pass
+            case _:
+                self._give_input([event])
+
+    def _give_input(self, events: list[inputs_channel.InputEvent] | list[ServerEvent]) -> None:
+        guest = self._host.guest
+        for event in events:
+            match event:
+                case inputs_channel.KeyCame():
+                    guest.key(event.scancodes)
+                case inputs_channel.PointerMoved():
+                    guest.pointer_moved(event.dx, event.dy, event.buttons)
+                case inputs_channel.PointerPlaced():
+                    guest.pointer_placed(event.display, event.x, event.y, event.buttons)
+                case inputs_channel.ButtonsChanged():
+                    guest.buttons_changed(event.buttons)
+                case _:
+                    pass
+
+    # -- what the guest does ----------------------------------------------------------------------------------------
+
+    def check_mouse_mode(self) -> None:
+        """Bring the mouse mode in line with what the client wants and the guest can."""
+        main = self.main
+        if main is None:
+            return
+        main.change_mouse_mode(self._wanted_mode, absolute_pointer=self._host.guest.absolute_pointer)
+        for machine in self.machines():
+            if isinstance(machine, ServerInputs | ServerCursor):
+                machine.mouse_mode = main.mouse_mode
+
+    def show(self, pointer: cursor_channel.Pointer, locks: int) -> None:
+        """The guest's pointer and lock keys, as of now."""
+        for machine in self.machines():
+            if isinstance(machine, ServerCursor):
+                machine.pointer = pointer
+            elif isinstance(machine, ServerInputs):
+                machine.locks_changed(locks)
+        main = self.main
+        if main is not None:
+            measured = main.take_measurement()
+            if measured is not None:
+                for feed in self.feeds.values():
+                    feed.machine.delivery.assume(measured.round_trip, measured.rate)
+
+    def pump(self, now: float, frame_interval: float) -> None:
+        """Make frames and write what can be written."""
+        main = self.main
+        if main is not None and main.pinger.outstanding and now - main.pinger.sent_at > self._silent_seconds:
+            self.channels[MAIN].fail(f"the client has not answered for {self._silent_seconds:.0f} s")
+            return
+        for served in tuple(self.channels.values()):
+            served.handle_timer(now)
+            if served.gone:
+                continue
+            # Writing goes first: what is queued decides whether there is room for a frame.
+            served.pump(now)
+            if isinstance(served.machine, ServerDisplay) and not served.gone:
+                self.feeds[served.machine.channel_id].paint(now, frame_interval)
+                served.pump(now)
+
+    def next_deadline(self) -> float | None:
+        """When something is due."""
+        due = [served.machine.next_deadline() for served in self.channels.values() if served.writable]
+        due += [feed.next_deadline() for feed in self.feeds.values()]
+        main = self.main
+        if main is not None and main.pinger.outstanding:
+            due.append(main.pinger.sent_at + self._silent_seconds + 0.1)
+        return min((time for time in due if time is not None), default=None)
