@@ -46,7 +46,8 @@ def at_target(channel: InputsChannel, now: float, *, data: bytes | None = b"") -
 
 
 @pytest.mark.parametrize(
-    ("scancode", "down", "up"), [(0x01, 0x01, 0x81), (0x7F, 0x7F, 0xFF), (0xE01D, 0x1DE0, 0x9DE0), (0xE05B, 0x5BE0, 0xDBE0)]
+    ("scancode", "down", "up"),
+    [(0x01, 0x01, 0x81), (0x7F, 0x7F, 0xFF), (0xE01D, 0x1DE0, 0x9DE0), (0xE05B, 0x5BE0, 0xDBE0)],
 )
 def test_scan_codes_in_the_order_of_the_wire(scancode: int, down: int, up: int) -> None:
     assert key_code(scancode) == down

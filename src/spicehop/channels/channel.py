@@ -349,9 +349,7 @@ class ClientChannel:
         while len(out) < limit and (message := self._next_to_write(connection, now)) is not None:
             number = registry.number_of(message, self.kind, Direction.FROM_CLIENT)
             self.messages_sent += 1
-            out += encode_frame(
-                number, message.encode(), mini_header=connection.mini_header, serial=self.messages_sent
-            )
+            out += encode_frame(number, message.encode(), mini_header=connection.mini_header, serial=self.messages_sent)
         return bytes(out)
 
     def _next_to_write(self, connection: Connection, now: float) -> Message | None:
