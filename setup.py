@@ -15,6 +15,7 @@ from setuptools import Extension, setup
 COMPILED = (
     "src/spicehop/codecs/lz_encode_kernels.py",
     "src/spicehop/codecs/lz_kernels.py",
+    "src/spicehop/codecs/palette_kernels.py",
     "src/spicehop/codecs/quic_encode_kernels.py",
     "src/spicehop/codecs/quic_kernels.py",
     "src/spicehop/painting/digest_kernels.py",

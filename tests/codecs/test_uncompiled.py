@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 
 
 @pytest.mark.skipif("SPICEHOP_UNCOMPILED" in os.environ, reason="this is the uncompiled run")
-@pytest.mark.parametrize("module", ["lz", "lz_encoding", "glz", "glz_encoding", "quic", "quic_encoding"])
+@pytest.mark.parametrize("module", ["lz", "lz_encoding", "glz", "glz_encoding", "quic", "quic_encoding", "encoding"])
 def test_core_cases_hold_uncompiled(module):
     run = subprocess.run(
         [sys.executable, HERE / "uncompiled.py", HERE / f"test_{module}.py", "-k", "core or bad_bytes"],

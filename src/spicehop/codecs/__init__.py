@@ -15,7 +15,7 @@ if sys.byteorder != "little":
     raise ImportError("the image codecs handle pixels as little-endian words and need a machine of that byte order")
 
 #: The modules that the build compiles when it can (`COMPILED` in setup.py lists their files).
-HOT_MODULES = ("lz_encode_kernels", "lz_kernels", "quic_encode_kernels", "quic_kernels")
+HOT_MODULES = ("lz_encode_kernels", "lz_kernels", "palette_kernels", "quic_encode_kernels", "quic_kernels")
 
 
 def is_compiled(module: str | None = None) -> bool:

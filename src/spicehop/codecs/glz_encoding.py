@@ -171,7 +171,7 @@ class GlzDictionary:
     def _tables(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         # Made when it is needed: a client that draws nothing costs nothing.
         if self._made_tables is None:
-            bits = max(self.capacity.bit_length() - 4, 8)
+            bits = max(((self.capacity - 1) // 16).bit_length(), 8)
             self._made_tables = np.zeros(1 << min(bits, _MAX_TABLE_BITS), np.uint64), np.zeros(1 << bits, np.uint64)
         return self._made_tables
 
