@@ -70,6 +70,8 @@ class ServerOptions:
     """Takes the place of tickets, over TLS only."""
     security: Mapping[ChannelType, Security] = field(default_factory=dict)
     """Channels that are not in it take any connection."""
+    run_guest: bool = True
+    """Let the guest run when the doors open."""
     several_clients: bool = True
     """Else each new client ends the session of the one before it, as QEMU does."""
     copy_paste: bool = True

@@ -78,6 +78,11 @@ class ScreenFeed:
         self.frames += 1
         self._next_frame = now + interval
 
+    @property
+    def settled(self) -> bool:
+        """Whether the client was sent all there is to see."""
+        return not self._dirty and self.machine.idle
+
     def next_deadline(self) -> float | None:
         """When the next frame may be made; None when there is none to make, or the client has to move first."""
         if self._dirty and self.served.writable and self.machine.ready:

@@ -95,6 +95,8 @@ class SpiceServer:
         await self.listeners.open()
         if self.ticket.wanted:
             self._keys.fill()
+        if self.options.run_guest and not self.guest.running:
+            self.guest.run(self.clock())
         self.wake()
         return self
 
@@ -126,6 +128,16 @@ class SpiceServer:
     async def wait_closed(self) -> None:
         """Wait until the server has ended."""
         await self._closed.wait()
+
+    def run_guest(self) -> None:
+        """Let the guest run."""
+        self.guest.run(self.clock())
+        self.wake()
+
+    def stop_guest(self) -> None:
+        """Let the guest stand still."""
+        self.guest.stop(self.clock())
+        self.wake()
 
     def wake(self) -> None:
         """Look after everything soon: something has happened to the guest, or to a client."""

@@ -24,7 +24,7 @@ class GtkClient:
 
     With `fatal_criticals` the library ends its process at the first thing it calls critical, so that a test sees it.
     libspice-server itself provokes one when a port channel migrates (C5, "Port INIT"), so such tests switch that off
-    and look at `criticals`.
+    and look at `criticals`. `options` are further ones of gtk_client.py.
     """
 
     def __init__(
@@ -35,11 +35,13 @@ class GtkClient:
         name: str = "gtk",
         password: str | None = None,
         fatal_criticals: bool = True,
+        options: tuple[str, ...] = (),
     ) -> None:
         self.events: list[Event] = []
         self.echo_path = directory / f"{name}.echo"
         self._log_path = directory / f"{name}.log"
         self._command = [SYSTEM_PYTHON, str(SCRIPT), "127.0.0.1", str(port), "--echo", str(self.echo_path)]
+        self._command += options
         if password is not None:
             self._command += ["--password", password]
         self._environment = {**os.environ, "GSETTINGS_BACKEND": "memory"}
@@ -82,6 +84,11 @@ class GtkClient:
     def returncode(self) -> int | None:
         assert self._process is not None
         return self._process.returncode
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     @property
     def log_text(self) -> str:
