@@ -56,8 +56,8 @@ class QemuOptions:
     spice_options: Mapping[str, str] = field(default_factory=dict)
     """More of `-spice`, for example `{"image-compression": "off", "jpeg-wan-compression": "always"}`."""
     guest_options: Mapping[str, int] = field(default_factory=dict)
-    """Of the guest: `fps`, `tile` (pixels, 0: none), `band` (rows of a full-width picture in place of all other drawing,
-    0: none), `clip` (bytes), `chunk` (bytes an agent chunk, 0: no limit)."""
+    """Of the guest: `fps`, `tile` (pixels, 0: none), `band` (rows of a full-width picture in place of all other
+    drawing, 0: none), `clip` (bytes), `chunk` (bytes an agent chunk, 0: no limit)."""
     audio: bool = False
     usbredir: bool = False
     tablet: bool = False
