@@ -67,10 +67,10 @@ def test_the_diagram_has_one_arrow_for_each_row() -> None:
     lines = list(mermaid(TABLE, Lamp.OFF))
     assert lines == [
         "stateDiagram-v2",
-        "    [*] --> OFF",
-        "    OFF --> ON: button pressed / light",
-        "    ON --> OFF: button pressed / darken",
-        "    ON --> OFF: bulb broken / darken",
+        "    [*] --> Off",
+        "    Off --> On: button pressed / light",
+        "    On --> Off: button pressed / darken",
+        "    On --> Off: bulb broken / darken",
     ]
 
 

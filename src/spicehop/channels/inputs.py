@@ -258,9 +258,7 @@ class InputsChannel(ClientChannel):
         for since in (self.migrating_since, self._awaits_life_since):
             earliest = earliest if since is None else min(earliest, since)
         released = tuple(
-            (code, told)
-            for code, told in self._told_up.items()
-            if told >= earliest and code not in self._told_down
+            (code, told) for code, told in self._told_up.items() if told >= earliest and code not in self._told_down
         )
         return InputsState(tuple(self._told_down), released, self._told_buttons)
 

@@ -40,8 +40,8 @@ class Machine(Generic[State, Input, Action]):
 
 
 def mermaid(table: Mapping[tuple[State, Input], tuple[Action, State]], start: State) -> Iterator[str]:
-    """The table as lines of a Mermaid state diagram."""
+    """The table as lines of a Mermaid state diagram; the states' values must be single words."""
     yield "stateDiagram-v2"
-    yield f"    [*] --> {start.name}"
+    yield f"    [*] --> {start.value}"
     for (state, happened), (action, after) in table.items():
-        yield f"    {state.name} --> {after.name}: {happened.value} / {action.value}"
+        yield f"    {state.value} --> {after.value}: {happened.value} / {action.value}"

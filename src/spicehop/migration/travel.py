@@ -53,7 +53,7 @@ class Travel:
         self._postponed: main.MigrateBegin | main.MigrateBeginSeamless | None = None
         self._last_error: SpicehopError | None = None
         self._left_from = ""
-        self._actions: dict[ClientAction, Callable[[float], None]] = {
+        self.actions: dict[ClientAction, Callable[[float], None]] = {
             ClientAction.REPORT_SEAMLESS: self._report_seamless,
             ClientAction.REPORT_CONNECTED: self._report_connected,
             ClientAction.REPORT_ERROR: self._report_error,
@@ -71,11 +71,12 @@ class Travel:
             ClientAction.END_SESSION: self._end_session,
             ClientAction.NOTHING: self._nothing,
         }
+        """How each action is carried out that does not need the message that caused it."""
 
     def _step(self, happened: ClientInput, now: float) -> None:
         action = self._session.machine.step(happened)
         self._session.note("migration.step", input=happened.value, action=action.value, state=self._session.state.value)
-        self._actions[action](now)
+        self.actions[action](now)
 
     # -- what the source says ---------------------------------------------------------------------------------------
 
