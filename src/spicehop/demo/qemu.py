@@ -57,7 +57,8 @@ class QemuOptions:
     """More of `-spice`, for example `{"image-compression": "off", "jpeg-wan-compression": "always"}`."""
     guest_options: Mapping[str, int] = field(default_factory=dict)
     """Of the guest: `fps`, `tile` (pixels, 0: none), `band` (rows of a full-width picture in place of all other
-    drawing, 0: none), `clip` (bytes), `chunk` (bytes an agent chunk, 0: no limit)."""
+    drawing, 0: none), `clip` (bytes), `chunk` (bytes an agent chunk, 0: no limit), `pace` (bytes
+    the agent writes in a millisecond, 0: no limit)."""
     audio: bool = False
     usbredir: bool = False
     tablet: bool = False

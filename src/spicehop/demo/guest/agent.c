@@ -46,9 +46,20 @@ struct reader {
 };
 
 static int port;
-static long clipboard_size, chunk_limit;
+static long clipboard_size, chunk_limit, pace;
 static uint64_t received;
 static unsigned messages;
+
+/* `pace` bytes at a time with a millisecond between, so that the host keeps up; all at once when it is 0. */
+static void write_paced(const uint8_t *data, uint32_t size)
+{
+    uint32_t most = pace > 0 ? pace : size;
+    for (uint32_t sent = 0; sent < size; sent += most) {
+        if (sent)
+            usleep(1000);
+        write_all(port, data + sent, size - sent < most ? size - sent : most);
+    }
+}
 
 static void send_message(uint32_t type, const void *body, uint32_t size)
 {
@@ -62,7 +73,7 @@ static void send_message(uint32_t type, const void *body, uint32_t size)
         struct chunk_header chunk = { CLIENT_PORT, part };
         memcpy(out, &chunk, sizeof chunk);
         memcpy(out + sizeof chunk, whole + sent, part);
-        write_all(port, out, sizeof chunk + part);
+        write_paced(out, sizeof chunk + part);
         sent += part;
     }
     free(whole);
@@ -181,6 +192,7 @@ void run_agent(int commands)
     log_line("port present=%d", port >= 0);
     clipboard_size = parameter("clip", 65536);
     chunk_limit = parameter("chunk", 0);
+    pace = parameter("pace", 0);
     role_is_ready();
     if (port < 0)
         pause();
