@@ -62,7 +62,7 @@ async def assert_unharmed(lab: Lab, source: Machine, session: Session, load: Loa
     assert str(session.server) == source.server
     assert session.migrations == []
     assert await source.status() == "running"
-    await lab.let_end(source)
+    await lab.copy_as_usual(source)
     target = await lab.incoming()
     await lab.invite(session, source, target)
     hop = await lab.move(session, source, target)

@@ -414,11 +414,16 @@ class Lab:
         await source.ask("migrate", {"uri": target.qemu.migration_uri})
 
     async def keep_copying(self, source: Machine) -> None:
-        """Let no migration end: the guest draws all the time, and the source may not stop it for the rest."""
-        await source.ask("migrate-set-parameters", {"downtime-limit": 0})
+        """Let the next migration take for ever."""
+        await source.ask("migrate-set-parameters", {"max-bandwidth": 1 << 20, "downtime-limit": 0})
 
-    async def let_end(self, source: Machine) -> None:
-        await source.ask("migrate-set-parameters", {"downtime-limit": 300})
+    async def stop_copying(self, source: Machine) -> None:
+        """Let a migration that takes for ever stop its machine at once and send the rest then."""
+        await source.ask("migrate-set-parameters", {"max-bandwidth": 0, "downtime-limit": 20_000})
+
+    async def copy_as_usual(self, source: Machine) -> None:
+        """QEMU's own parameters again, for the next migration."""
+        await source.ask("migrate-set-parameters", {"max-bandwidth": 128 << 20, "downtime-limit": 300})
 
     async def pause_before_switchover(self, source: Machine) -> None:
         """Let the next migration stop its guest and then wait for `go_on`."""
