@@ -64,7 +64,10 @@ class Relay:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.refuse()
+        self.release()
         self.cut()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=1)  # asyncio prints what is cancelled instead
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
