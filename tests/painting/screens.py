@@ -169,6 +169,15 @@ class Watcher:
             )
         )
 
+    def settle(self) -> None:
+        """Let time pass, without anything happening, until nothing lossy is left."""
+        for _ in range(20):
+            deadline = self.painter.next_deadline()
+            if deadline is None and not self.painter.is_behind:
+                return
+            self.paint(after=max(0.0, (deadline or self.now) - self.now) + 0.001)
+        raise AssertionError("lossy areas are not repaired")
+
     def receive(self, messages: list) -> int:
         total = 0
         self.received = []

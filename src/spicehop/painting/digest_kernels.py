@@ -73,7 +73,7 @@ def _digest_tile(
     total: cython.ulonglong = 0
     row: cython.ulonglong
     for y in range(top, bottom):
-        row = 0
+        row = _STIR
         for x in range(0, width - 1, 2):
             one = pixels[y, left + x] & _COLORS
             other = pixels[y, left + x + 1] & _COLORS

@@ -83,6 +83,13 @@ class Grid:
             slice(inside.left // TILE, (inside.right + TILE - 1) // TILE),
         )
 
+    def inside(self, box: Box) -> tuple[slice, slice]:
+        """The tiles that lie in `box` with all their pixels, as an index of an array of tiles."""
+        inside = box.intersect(self.box)
+        bottom = self.rows if inside.bottom == self.height else inside.bottom // TILE
+        right = self.columns if inside.right == self.width else inside.right // TILE
+        return slice((inside.top + TILE - 1) // TILE, bottom), slice((inside.left + TILE - 1) // TILE, right)
+
     def flags(self) -> Flags:
         """One False for each tile."""
         return np.zeros((self.rows, self.columns), np.bool_)
@@ -143,6 +150,7 @@ def _digest_with_numpy(cells: npt.NDArray[Any], grid: Grid, wanted: Flags, into:
         mixed *= np.uint64(_SPREAD)
         mixed ^= mixed >> np.uint64(32)
         row = (mixed.reshape(area.height, last - first, TILE // 2) * _ACROSS).sum(axis=2, dtype=np.uint64)
+        row += np.uint64(_STIR)
         row ^= row >> np.uint64(29)
         row *= np.uint64(_STIR)
         row ^= row >> np.uint64(32)

@@ -6,7 +6,7 @@ from spicehop.codecs.bitmap import Pixels
 from spicehop.painting import messages
 from spicehop.painting.digests import Digests, digest, fold
 from spicehop.painting.imagecache import CachedImage, whole_tiles
-from spicehop.painting.images import SharedImages, compression_for, encode_lossless, payload_bytes
+from spicehop.painting.images import LOSSY, ImageEncoder, SharedImages, payload_bytes
 from spicehop.painting.settings import PaintSettings
 from spicehop.painting.view import ClientView
 from spicehop.raster.region import Box
@@ -17,6 +17,9 @@ from spicehop.wire.layout import Message
 
 _LEAST_CACHED = 256
 """Pixels: a smaller image is sent again sooner than it is kept."""
+_MASK = 2**64 - 1
+_DISPLAYS_APART = 0xA24BAED4963EE407
+"""Ids of different displays differ, so that no display drops what another one has put into the shared cache."""
 
 
 class Output:
@@ -26,52 +29,54 @@ class Output:
         self, view: ClientView, settings: PaintSettings, shared: SharedImages, room: int | None = None
     ) -> None:
         self.view = view
+        self.room = room
         self.messages: list[Message] = []
-        self._shared = shared
-        self._room = room
-        self._compression = compression_for(settings.compression, view.preferred_compression)
+        self._encoder = ImageEncoder(view, settings, shared)
 
     @property
     def is_full(self) -> bool:
         """Whether no more images should be added."""
-        return self._room is not None and self._room <= 0
+        return self.room is not None and self.room <= 0
 
     def add(self, message: Message, payload: int = 0) -> None:
         """One more message, with so many bytes of pixels."""
         self.messages.append(message)
-        if self._room is not None:
-            self._room -= messages.DRAWING_BYTES + payload
+        if self.room is not None:
+            self.room -= messages.DRAWING_BYTES + payload
 
     def draw_fill(self, surface_id: int, box: Box, color: int) -> None:
         """Fill a box with an xRGB colour."""
         self.add(messages.fill(surface_id, box, color))
 
-    def draw_cached(self, surface_id: int, box: Box, image_id: int, x: int, y: int) -> None:
-        """Draw what the client has in its cache."""
-        image = self.view.images.use(image_id)
-        assert image is not None
-        self.add(messages.draw_image(surface_id, box, messages.from_cache(image_id, image.width, image.height), x, y))
+    def draw_cached(self, surface_id: int, box: Box, image: CachedImage, x: int, y: int) -> None:
+        """Draw what the client has in its cache, from pixel (x, y) of it on."""
+        known = messages.from_cache(image.image_id, image.width, image.height)
+        self.add(messages.draw_image(surface_id, box, known, x, y))
 
-    def draw_pixels(self, surface_id: int, box: Box, pixels: Pixels, tiles: Digests | None) -> None:
-        """Draw `box` of the whole surface's `pixels`; `tiles` are its digests when it begins at a tile's corner."""
+    def draw_pixels(
+        self, surface_id: int, box: Box, pixels: Pixels, tiles: Digests | None, *, exactly: bool
+    ) -> bool:
+        """Draw `box` of the whole surface's `pixels`; returns whether the client shows exactly these now.
+
+        `tiles` are the box's digests when it begins at a tile's corner.
+        """
         part = pixels[box.area]
-        digests = digest(part).tiles if tiles is None else tiles
-        content = fold(digests, box.width, box.height)
+        content = fold(digest(part).tiles if tiles is None else tiles, box.width, box.height)
+        image_id = (content + self.view.display_id * _DISPLAYS_APART & _MASK) or 1
         images = self.view.images
-        if images.use(content) is not None:
-            self.draw_cached(surface_id, box, content, 0, 0)
-            return
-        kind, payload = self._shared.encoded(
-            content, self._compression, lambda: encode_lossless(part, self._compression)
-        )
-        flags = 0
-        area = box.width * box.height
-        if area >= _LEAST_CACHED and images.admits(area):
+        known = images.use(image_id)
+        if known is not None:
+            self.draw_cached(surface_id, box, known, 0, 0)
+            return True
+        kind, payload = self._encoder.encode(part, content, exactly=exactly)
+        flags, area = 0, box.width * box.height
+        if kind not in LOSSY and area >= _LEAST_CACHED and images.admits(area):
             flags = ImageFlag.CACHE_ME
             whole = () if tiles is None else whole_tiles(tiles, box.width, box.height)
-            dropped = images.put(CachedImage(content, box.width, box.height, whole))
+            dropped = images.put(CachedImage(image_id, box.width, box.height, whole))
             if dropped:
                 resources = tuple([wire.Resource(ResourceType.PIXMAP, number) for number in dropped])
                 self.add(wire.InvalList(resources))
-        image = Image(ImageDescriptor(content, kind, flags, box.width, box.height), payload)
+        image = Image(ImageDescriptor(image_id, kind, flags, box.width, box.height), payload)
         self.add(messages.draw_image(surface_id, box, image), payload_bytes(payload))
+        return kind not in LOSSY

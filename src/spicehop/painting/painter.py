@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from spicehop.codecs.bitmap import Pixels
+from spicehop.codecs.glz_encoding import GlzDictionary
 from spicehop.painting.images import SharedImages
 from spicehop.painting.output import Output
 from spicehop.painting.replay import PRIMARY, steady_sources
 from spicehop.painting.settings import PaintSettings
-from spicehop.painting.surfacepainter import paint_surface
+from spicehop.painting.surfacepainter import SurfacePainter
+from spicehop.painting.video import Moment, VideoPainter
 from spicehop.painting.view import ClientView, SurfaceView
 from spicehop.raster.changes import DisplayChange, Resized, SurfaceCreated, SurfaceDestroyed
 from spicehop.wire import display as wire
 from spicehop.wire.constants import DisplayCap
 from spicehop.wire.display_constants import SurfaceFlag, SurfaceFormat
 from spicehop.wire.layout import Message
-
-_NO_SURFACES: Mapping[int, Pixels] = {}
 
 
 class Painter:
@@ -31,6 +31,7 @@ class Painter:
         self.view = view
         self.settings = settings
         self.shared = shared
+        self._video = VideoPainter(view, settings)
 
     @property
     def is_behind(self) -> bool:
@@ -41,31 +42,39 @@ class Painter:
         """Something that the client sent on its display channel."""
         match message:
             case wire.Init():
-                most = self.settings.max_cached_pixels
-                self.view.images.capacity = max(0, min(message.pixmap_cache_size, most))
-                self.view.glz_window_pixels = max(0, message.glz_window_size)
+                self._caches_announced(message)
             case wire.PreferredCompression():
                 self.view.preferred_compression = message.compression
             case wire.PreferredVideoCodecType():
                 self.view.preferred_codecs = message.codecs
+            case wire.StreamReport():
+                self._video.report(message)
             case _:
                 pass
+
+    def next_deadline(self) -> float | None:
+        """When to call `paint` although nothing has happened: to draw exactly what is lossy, or to end a stream."""
+        lossy = [surface for surface in self.view.surfaces.values() if surface.lossy.any()]
+        times = [float(surface.drawn_at[surface.lossy].min()) for surface in lossy]
+        return min(times) + self.settings.repair_after if times else None
 
     def begin(
         self,
         pixels: Pixels,
-        surfaces: Mapping[int, Pixels] = _NO_SURFACES,
-        now: float = 0.0,
+        surfaces: Mapping[int, Pixels],
+        now: float,
         *,
         room: int | None = None,
+        multi_media_time: int | None = None,
     ) -> list[Message]:
         """The first picture; nothing for a client that has one, because its view was restored."""
         if self.view.has_begun:
             return []
         output = Output(self.view, self.settings, self.shared, room)
+        moment = _moment(now, multi_media_time)
         output.add(wire.InvalAllPalettes())
         self._create_primary(pixels, output)
-        self._paint(pixels, surfaces, (), output, complete=False)
+        self._paint(pixels, surfaces, (), output, moment, complete=False)
         output.add(wire.Mark())
         return output.messages
 
@@ -78,26 +87,38 @@ class Painter:
         *,
         complete: bool,
         room: int | None = None,
+        multi_media_time: int | None = None,
     ) -> list[Message]:
         """What brings the client up to date with `pixels` and the off-screen `surfaces`.
 
         `changes` is what has happened since the last `paint` or `begin`, `complete` says that it is all of that: frames
         may have been left out, but no change. Without it the whole picture is compared. About `room` bytes are made;
-        what does not fit is made up for next time (`is_behind`).
+        what does not fit is made up for next time (`is_behind`). Video frames carry `multi_media_time`, in ms.
         """
         if not self.view.has_begun:
-            return self.begin(pixels, surfaces, now, room=room)
+            return self.begin(pixels, surfaces, now, room=room, multi_media_time=multi_media_time)
+        moment = _moment(now, multi_media_time)
         output = Output(self.view, self.settings, self.shared, room)
         grid = self.view.surfaces[PRIMARY].grid
         if (grid.height, grid.width) != pixels.shape[:2]:
+            self._video.end_all(output)
             output.add(wire.SurfaceDestroy(PRIMARY))
             self._create_primary(pixels, output)
-            self._paint(pixels, surfaces, changes, output, complete=False)
+            self._paint(pixels, surfaces, changes, output, moment, complete=False)
             output.add(wire.Mark())
         else:
             resized = any(isinstance(change, Resized) for change in changes)
-            self._paint(pixels, surfaces, changes, output, complete=complete and not resized)
+            self._paint(pixels, surfaces, changes, output, moment, complete=complete and not resized)
         return output.messages
+
+    def _caches_announced(self, message: wire.Init) -> None:
+        """The client has said what it can keep, before it is sent anything."""
+        view, settings = self.view, self.settings
+        cached = min(message.pixmap_cache_size // view.displays, settings.max_cached_pixels)
+        view.images.capacity = max(0, cached)
+        window = min(message.glz_window_size, settings.max_glz_pixels)
+        if window > 0 and view.display_id == 0:
+            view.glz = GlzDictionary(window)
 
     def _create_primary(self, pixels: Pixels, output: Output) -> None:
         height, width = pixels.shape[:2]
@@ -112,19 +133,23 @@ class Painter:
         surfaces: Mapping[int, Pixels],
         changes: Sequence[DisplayChange],
         output: Output,
+        moment: Moment,
         *,
         complete: bool,
     ) -> None:
         gone = self._fit_surfaces(surfaces, changes, output)
+        after = self.settings.repair_after
         for surface_id, picture in surfaces.items():
-            paint_surface(surface_id, picture, changes, output, complete=complete)
+            off_screen = SurfacePainter(surface_id, picture, output, moment, repair_after=after)
+            off_screen.paint(changes, complete=complete)
         ready = {
             surface_id: self.view.surfaces[surface_id].grid.box
             for surface_id in surfaces
             if not self.view.surfaces[surface_id].stale.any()
         }
         sources = steady_sources(changes, ready) if complete else {}
-        paint_surface(PRIMARY, pixels, changes, output, complete=complete, sources=sources)
+        primary = SurfacePainter(PRIMARY, pixels, output, moment, repair_after=after, video=self._video)
+        primary.paint(changes, sources, complete=complete)
         for surface_id in gone:
             output.add(wire.SurfaceDestroy(surface_id))
             del self.view.surfaces[surface_id]
@@ -148,3 +173,7 @@ class Painter:
             output.add(wire.SurfaceCreate(surface_id, width, height, SurfaceFormat.XRGB_32, 0))
             self.view.surfaces[surface_id] = SurfaceView(width, height)
         return [number for number in self.view.surfaces if number != PRIMARY and number not in surfaces]
+
+
+def _moment(now: float, multi_media_time: int | None) -> Moment:
+    return Moment(now, (int(now * 1000) if multi_media_time is None else multi_media_time) & 0xFFFFFFFF)

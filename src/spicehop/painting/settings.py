@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from spicehop.wire.display_constants import VideoCodec
+
 
 class ImageCompression(StrEnum):
     """How images are encoded; what a client asks for by PREFERRED_COMPRESSION comes first."""
@@ -23,6 +25,8 @@ class Video(StrEnum):
 
     AUTO = "auto"
     OFF = "off"
+    ALL = "all"
+    """Also those that look drawn rather than filmed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,5 +39,9 @@ class PaintSettings:
     """For images and for MJPEG streams with room enough, 1 to 100."""
     repair_after: float = 0.5
     """Seconds that a lossy area must stand still before it is sent exactly."""
+    video_codecs: tuple[int, ...] = (VideoCodec.MJPEG, VideoCodec.VP8, VideoCodec.H264)
+    """For streams, the best first; the client's own order comes before."""
+    max_glz_pixels: int = 2**20
+    """Of the client's GLZ window at most so much is used: its pixels are kept here too."""
     max_cached_pixels: int = 16 * 2**20
     """Of the client's image cache at most so much is used: what is known of it has to move in a migration."""

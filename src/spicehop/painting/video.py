@@ -1,0 +1,236 @@
+"""Regions that change all the time become video streams (dossier B.2, E.8)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from spicehop.codecs.bitmap import Pixels
+from spicehop.painting import messages
+from spicehop.painting.candidates import Candidates
+from spicehop.painting.digests import Flags
+from spicehop.painting.frames import FrameEncoder, encoder_for
+from spicehop.painting.images import is_photo
+from spicehop.painting.output import Output
+from spicehop.painting.settings import PaintSettings, Video
+from spicehop.painting.streams import Stream
+from spicehop.painting.view import ClientView, SurfaceView
+from spicehop.raster.changes import DisplayChange, Moved
+from spicehop.raster.region import Box
+from spicehop.wire import display as wire
+from spicehop.wire.constants import DisplayCap
+from spicehop.wire.display_constants import MAX_STREAMS, StreamFlag, VideoCodec
+
+PRIMARY = 0
+_CAPABILITIES = {
+    VideoCodec.MJPEG: DisplayCap.CODEC_MJPEG,
+    VideoCodec.VP8: DisplayCap.CODEC_VP8,
+    VideoCodec.H264: DisplayCap.CODEC_H264,
+}
+_CLOSE = 0.3
+"""Seconds between changes that count as one succession."""
+_WAKINGS = 4
+"""So many changes in close succession bring a tile back into a stream."""
+_REPORT_FRAMES, _REPORT_MS = 5, 1000
+_LOWEST_QUALITY = 25
+_CANNOT_DECODE = 2**32 - 1
+_PENDING = 40
+"""About what a frame's message takes beside the frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When a picture was taken: in seconds, and in ms of the multimedia clock."""
+
+    now: float
+    multi_media_time: int
+
+
+class VideoPainter:
+    """Begins, feeds and ends the streams of one client's primary surface."""
+
+    def __init__(self, view: ClientView, settings: PaintSettings) -> None:
+        self._view = view
+        self._settings = settings
+        self._streams = view.streams.running
+        self._candidates = Candidates()
+        self._encoders: dict[int, FrameEncoder] = {}
+
+    @property
+    def _surface(self) -> SurfaceView:
+        return self._view.surfaces[PRIMARY]
+
+    def regions(self) -> list[Box]:
+        """Where the client shows video instead of pictures."""
+        return self._view.streams.parts(self._surface.grid) if self._streams else []
+
+    def follow(self, changes: Sequence[DisplayChange], now: float, output: Output) -> None:
+        """Let streams go with windows that have been moved."""
+        for change in changes:
+            if not isinstance(change, Moved) or change.surface_id != PRIMARY:
+                continue
+            for stream in list(self._streams.values()):
+                target = stream.box.shifted(change.x - change.source.left, change.y - change.source.top)
+                contained = stream.box.intersect(change.source) == stream.box
+                if contained and target.intersect(self._surface.grid.box) == target:
+                    self._end(stream, output)
+                    self._begin(target, stream.codec, stream.quality, now, output)
+
+    def watch(self, boxes: Sequence[Box], pixels: Pixels, now: float, output: Output) -> None:
+        """These areas have changed: begin streams where that goes on."""
+        codec = self._codec()
+        if codec is None:
+            return
+        running = [stream.box for stream in self._streams.values()]
+        for box in self._candidates.watch([box for box in boxes if not _is_in(box, running)], now):
+            box = _even(box, self._surface.grid.box) if codec is not VideoCodec.MJPEG else box
+            if self._settings.video is Video.ALL or is_photo(pixels[box.area]):
+                for stream in list(self._streams.values()):
+                    if not stream.box.intersect(box).is_empty:
+                        self._end(stream, output)
+                self._begin(box, codec, self._settings.jpeg_quality, now, output)
+
+    def rest(self, still: Flags, output: Output) -> Flags:
+        """Take tiles that stand still out of their streams, and end streams that have none left.
+
+        Returns the tiles in which a stream is seen.
+        """
+        seen = np.zeros_like(still)
+        for stream in list(self._streams.values()):
+            leaving = (stream.active & still).any()
+            stream.active &= ~still
+            seen |= stream.active
+            if not stream.active.any():
+                self._end(stream, output)
+            elif leaving:
+                self._clip(stream, output)
+        return seen
+
+    def draw(self, changed: Flags, pixels: Pixels, moment: Moment, output: Output) -> Flags:
+        """Send a frame of each stream in which something has changed; returns the tiles whose frame has to wait."""
+        surface = self._surface
+        waiting = surface.grid.flags()
+        for stream in list(self._streams.values()):
+            self._wake(stream, changed, moment.now, output)
+            moving = stream.active & changed
+            if not moving.any():
+                continue
+            if output.is_full:
+                waiting |= moving
+                continue
+            if not self._send(stream, pixels, moment, output):
+                continue
+            surface.drawn_at[moving] = moment.now
+        return waiting
+
+    def report(self, message: wire.StreamReport) -> None:
+        """What the client says of a stream: give it less when it cannot follow."""
+        stream = self._streams.get(message.stream_id)
+        if stream is None:
+            return
+        if message.frames == 0 and message.drops == _CANNOT_DECODE:
+            self._view.streams.refused.add(stream.codec)
+            stream.active[:] = False  # it ends with the next picture
+        elif 10 * message.drops > message.frames:
+            stream.quality = max(_LOWEST_QUALITY, stream.quality - 10)
+
+    def end_all(self, output: Output) -> None:
+        """The primary surface goes."""
+        for stream in list(self._streams.values()):
+            self._end(stream, output)
+        self._candidates = Candidates()
+
+    def _codec(self) -> VideoCodec | None:
+        """The best codec that both sides have; None when there is to be no video."""
+        if self._settings.video is Video.OFF or len(self._streams) >= MAX_STREAMS:
+            return None
+        view = self._view
+        for number in (*view.preferred_codecs, *self._settings.video_codecs):
+            capability = _CAPABILITIES.get(number)  # type: ignore[call-overload]
+            if capability is None or number in view.streams.refused:
+                continue
+            # A client without MULTI_CODEC knows MJPEG alone, and does not say so.
+            if capability in view.capabilities or (
+                number == VideoCodec.MJPEG and DisplayCap.MULTI_CODEC not in view.capabilities
+            ):
+                if encoder_for(VideoCodec(number), 64, 64) is None:
+                    continue
+                return VideoCodec(number)
+        return None
+
+    def _begin(self, box: Box, codec: VideoCodec, quality: int, now: float, output: Output) -> None:
+        surface, book = self._surface, self._view.streams
+        stream_id = next(number for number in range(MAX_STREAMS) if number not in book.running)
+        stream = Stream(stream_id, book.begun, codec, box, surface.grid, quality)
+        book.running[stream_id] = stream
+        book.begun += 1
+        surface.drawn_at[stream.active] = now
+        surface.lossy |= stream.active
+        width, height = box.width, box.height
+        sizes = (width, height, width, height)
+        output.add(
+            wire.StreamCreate(
+                PRIMARY, stream_id, StreamFlag.TOP_DOWN, codec, 0, *sizes, messages.rect(box), wire.Clip()
+            )
+        )
+        if DisplayCap.STREAM_REPORT in self._view.capabilities:
+            output.add(wire.StreamActivateReport(stream_id, stream.unique_id, _REPORT_FRAMES, _REPORT_MS))
+
+    def _end(self, stream: Stream, output: Output) -> None:
+        output.add(wire.StreamDestroy(stream.stream_id))
+        del self._streams[stream.stream_id]
+        self._encoders.pop(stream.stream_id, None)
+
+    def _clip(self, stream: Stream, output: Output) -> None:
+        parts = stream.parts(self._surface.grid)
+        clip = wire.Clip() if parts == [stream.box] else messages.clip(tuple(parts))
+        output.add(wire.StreamClip(stream.stream_id, clip))
+
+    def _wake(self, stream: Stream, changed: Flags, now: float, output: Output) -> None:
+        """Bring back tiles that move again."""
+        touched = np.zeros_like(changed)
+        touched[self._surface.grid.touched(stream.box)] = True
+        resting = touched & ~stream.active & changed
+        if not resting.any():
+            return
+        close = now - self._surface.drawn_at <= _CLOSE
+        stream.wakings = np.where(resting, np.where(close, stream.wakings + 1, 1), stream.wakings)
+        awake = resting & (stream.wakings >= _WAKINGS)
+        if awake.any():
+            stream.active |= awake
+            self._surface.lossy |= awake
+            stream.wakings[awake] = 0
+            self._clip(stream, output)
+
+    def _send(self, stream: Stream, pixels: Pixels, moment: Moment, output: Output) -> bool:
+        encoder = self._encoders.get(stream.stream_id)
+        if encoder is None:
+            encoder = encoder_for(stream.codec, stream.box.width, stream.box.height)
+            if encoder is None:  # the server that began the stream had one
+                self._view.streams.refused.add(stream.codec)
+                self._end(stream, output)
+                return False
+            self._encoders[stream.stream_id] = encoder
+        data = encoder.encode(pixels[stream.box.area], stream.quality)
+        room = output.room
+        output.add(wire.StreamData(stream.stream_id, moment.multi_media_time, data), len(data))
+        if room is not None:
+            if len(data) + _PENDING > room:
+                stream.quality = max(_LOWEST_QUALITY, stream.quality - 15)
+            elif 3 * len(data) < room:
+                stream.quality = min(self._settings.jpeg_quality, stream.quality + 3)
+        return True
+
+
+def _is_in(box: Box, others: Sequence[Box]) -> bool:
+    return any(box.intersect(other) == box for other in others)
+
+
+def _even(box: Box, outer: Box) -> Box:
+    """A box of even sides, as codecs with half as many colours want, one pixel larger or smaller."""
+    width, height = box.width + box.width % 2, box.height + box.height % 2
+    right = box.left + (width if box.left + width <= outer.right else width - 2)
+    bottom = box.top + (height if box.top + height <= outer.bottom else height - 2)
+    return Box(box.left, box.top, right, bottom)
