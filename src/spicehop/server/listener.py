@@ -42,9 +42,16 @@ class AcceptedStream(Stream):
         super().__init__(0, owner)
         self.secure = secure
         self.host = ""
+        self.open = False
+        """Whether it has been connected, TLS handshake included."""
+        self.server_address: object = None
+        self.client_address: object = None
+        """As the socket has them: a tuple with host and port, or a path."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        peer = transport.get_extra_info("peername")
+        self.open = True
+        self.server_address = transport.get_extra_info("sockname")
+        self.client_address = peer = transport.get_extra_info("peername")
         self.host = str(peer[0]) if isinstance(peer, tuple) else ""
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):

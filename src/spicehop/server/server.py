@@ -65,8 +65,8 @@ class SpiceServer:
         self.agent = AgentDesk(guest, rules)
         self.devices = DeviceDesk.of(guest.devices)
         self.listeners = Listeners(self.options, self._accept)
-        self.observers: list[Callable[[str, ServedSession, ServedChannel | None], None]] = []
-        """Called with `connected`, `initialized` and `disconnected`, as QEMU's events are named."""
+        self.observers: list[Callable[[str, AcceptedStream, ServedSession | None], None]] = []
+        """Told `connected`, `initialized` (a channel is linked) and `disconnected` for each connection."""
         self._keys = KeyPool()
         self._catalogue = Catalogue(guest)
         self._pointer = PointerWatch()
@@ -194,6 +194,7 @@ class SpiceServer:
 
     def placed(self, newcomer: Newcomer) -> None:
         """For newcomers: it is known where one comes from."""
+        self._tell("connected", newcomer.stream)
         self.gate.placed(newcomer)
 
     def counted(self, newcomer: Newcomer, size: int) -> bool:
@@ -268,7 +269,7 @@ class SpiceServer:
         elif isinstance(machine, ServerRecord):
             self._recorder = served
         self._announced.discard(served.key)
-        self._tell("connected", session, served)
+        self._tell("initialized", stream, session)
         if linked.rest:
             served.data_received(0, linked.rest)
         self.wake()
@@ -276,6 +277,8 @@ class SpiceServer:
     def gone(self, newcomer: Newcomer, reason: str) -> None:
         """For newcomers: one did not come in."""
         self.gate.left(newcomer)
+        if newcomer.stream.open:
+            self._tell("disconnected", newcomer.stream)
         if self._trace is not None:
             self._trace.record("server.turned-away", host=newcomer.host, reason=reason)
 
@@ -315,7 +318,6 @@ class SpiceServer:
 
     def list_channels(self, session: ServedSession) -> list[ChannelKey]:
         """For sessions: what the client can connect."""
-        self._tell("initialized", session, None)
         return self._available()
 
     def _announce_free(self) -> None:
@@ -342,7 +344,7 @@ class SpiceServer:
         elif served is self._recorder:
             self._recorder = None
             self._announced.add(served.key)
-        self._tell("disconnected", session, served)
+        self._tell("disconnected", served.stream, session)
 
     def session_over(self, session: ServedSession, reason: str) -> None:
         """For sessions: a client is gone."""
@@ -367,9 +369,9 @@ class SpiceServer:
 
     # -- what others are told ---------------------------------------------------------------------------------------
 
-    def _tell(self, what: str, session: ServedSession, served: ServedChannel | None) -> None:
+    def _tell(self, what: str, stream: AcceptedStream, session: ServedSession | None = None) -> None:
         for observer in tuple(self.observers):
-            observer(what, session, served)
+            observer(what, stream, session)
 
     def _record(self, event: str, session: ServedSession, served: ServedChannel, reason: str = "") -> None:
         if self._trace is not None:
