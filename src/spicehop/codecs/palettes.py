@@ -45,7 +45,8 @@ class IndexedPixels:
         height, width = self.indices.shape
         pairs = np.zeros((height, -(-width // 2), 2), np.uint8)
         pairs.reshape(height, -1)[:, :width] = self.indices
-        return np.bitwise_or(pairs[..., 0] << 4, pairs[..., 1], dtype=np.uint8)
+        rows: Pixels = np.bitwise_or(pairs[..., 0] << 4, pairs[..., 1], dtype=np.uint8)
+        return rows
 
 
 def indexed(pixels: Pixels) -> IndexedPixels | None:
