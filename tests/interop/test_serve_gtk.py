@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from gtk_driver import GtkClient
 from PIL import Image
+from waiting import until
 
 from spicehop.guests.demo import DemoGuest
 from spicehop.server import ServerOptions, SpiceServer, tls_context
 
 pytestmark = pytest.mark.peers
 StartGtkClient = Callable[..., Awaitable[GtkClient]]
-TIMEOUT = 20.0
 F7, F8 = 65, 66
 LETTERS = [0x1E, 0x30, 0x2E, 0x20, 0x12, 0x21, 0x22, 0x23]
 
@@ -28,7 +28,7 @@ LETTERS = [0x1E, 0x30, 0x2E, 0x20, 0x12, 0x21, 0x22, 0x23]
 class Lines(list[str]):
     """The guest's log."""
 
-    def keys(self) -> list[tuple[int, int]]:
+    def key_events(self) -> list[tuple[int, int]]:
         """(code, value) of each key event, in order."""
         found = []
         for line in self:
@@ -39,20 +39,13 @@ class Lines(list[str]):
 
 
 @asynccontextmanager
-async def serving(options: ServerOptions | None = None, size: tuple[int, int] = (1024, 768)) -> AsyncIterator[tuple[SpiceServer, DemoGuest, Lines]]:
+async def serving(
+    options: ServerOptions | None = None, size: tuple[int, int] = (1024, 768)
+) -> AsyncIterator[tuple[SpiceServer, DemoGuest, Lines]]:
     lines = Lines()
     guest = DemoGuest(*size, log=lines.append)
     async with SpiceServer(guest, options) as server:
         yield server, guest, lines
-
-
-async def until(condition: Callable[[], bool], what: str) -> None:
-    try:
-        async with asyncio.timeout(TIMEOUT):
-            while not condition():
-                await asyncio.sleep(0.01)
-    except TimeoutError:
-        raise AssertionError(f"not within {TIMEOUT:g} s: {what}") from None
 
 
 async def session_open(client: GtkClient) -> None:
@@ -91,9 +84,8 @@ async def assert_shows(client: GtkClient, guest: DemoGuest, folder: Path, name: 
         await asyncio.sleep(0.1)
     differs = (shown != wanted).any(axis=2)
     rows, columns = np.nonzero(differs)
-    raise AssertionError(
-        f"{int(differs.sum())} pixels differ, in rows {rows.min()}-{rows.max()}, columns {columns.min()}-{columns.max()}"
-    )
+    area = f"rows {rows.min()}-{rows.max()}, columns {columns.min()}-{columns.max()}"
+    raise AssertionError(f"{int(differs.sum())} pixels differ, in {area}")
 
 
 @pytest.mark.parametrize("compression", ["off", "quic", "glz", "lz", "lz4", "auto"])
@@ -103,14 +95,14 @@ async def test_the_picture_is_the_guests(start_gtk_client: StartGtkClient, tmp_p
         await session_open(client)
         client.send("keys", codes=LETTERS, hz=50)
         await client.wait_event("typed")
-        await until(lambda: len(lines.keys()) >= 2 * len(LETTERS), "the keys")
+        await until(lambda: len(lines.key_events()) >= 2 * len(LETTERS), "the keys")
         await freeze(server, guest)
         await assert_shows(client, guest, tmp_path)
         assert not client.criticals
 
 
 async def test_keys_arrive_in_order_and_the_port_echoes(start_gtk_client: StartGtkClient, tmp_path: Path) -> None:
-    async with serving() as (server, guest, lines):
+    async with serving() as (server, _, lines):
         client = await start_gtk_client(server.port)
         await session_open(client)
         codes = LETTERS * 25
@@ -118,9 +110,9 @@ async def test_keys_arrive_in_order_and_the_port_echoes(start_gtk_client: StartG
         client.send("stream", size=400_000, rate=2_000_000)
         await client.wait_event("typed")
         await client.wait_event("streamed")
-        await until(lambda: len(lines.keys()) >= 2 * len(codes), "the keys")
+        await until(lambda: len(lines.key_events()) >= 2 * len(codes), "the keys")
         await until(lambda: len(client.echo) >= 400_000, "the echo")
-        assert [code for code, value in lines.keys() if value == 1] == codes
+        assert [code for code, value in lines.key_events() if value == 1] == codes
         records = b"".join(b"%015d\n" % number for number in range(400_000 // 16))
         assert client.echo == records
         assert not client.criticals
@@ -140,7 +132,7 @@ async def test_two_clients_and_one_of_them_is_stopped(start_gtk_client: StartGtk
             first.send("keys", codes=LETTERS * 4, hz=50)
             await first.wait_event("typed")
             await until(lambda: feed.frames > before + 25, "frames for the one that runs")
-            await until(lambda: len(lines.keys()) >= 8 * len(LETTERS), "the keys")
+            await until(lambda: len(lines.key_events()) >= 8 * len(LETTERS), "the keys")
         finally:
             os.kill(pid, signal.SIGCONT)
         await freeze(server, guest)
@@ -160,7 +152,7 @@ def certificate(folder: Path) -> tuple[Path, Path]:
 async def test_over_tls_with_a_ticket(start_gtk_client: StartGtkClient, tmp_path: Path) -> None:
     cert, key = certificate(tmp_path)
     options = ServerOptions(port=None, tls_port=0, tls=tls_context(cert, key), password="secret")
-    async with serving(options) as (server, guest, lines):
+    async with serving(options) as (server, guest, _):
         further = ("--tls-port", str(server.tls_port), "--ca-file", str(cert))
         client = await start_gtk_client(0, password="secret", options=further)
         await session_open(client)

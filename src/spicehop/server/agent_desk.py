@@ -24,6 +24,7 @@ class AgentDesk:
         self._guest = guest
         self._device: CharDevice | None = guest.devices.agent
         self._was_open = False
+        self._cut_short = False
         self._full_since: dict[int, float] = {}
 
     @property
@@ -52,8 +53,11 @@ class AgentDesk:
         if self.hub.connected:
             self.hub.handle_timer(now)
             gave = self._write(device, now)
-            while (wanted := self.hub.wanted) and (data := device.read(wanted)):
+            data = b"-"
+            while data and (wanted := self.hub.wanted):
+                data = device.read(wanted)
                 self.hub.device_data(data)
+            self._cut_short = bool(data)
             if self.hub.trouble:
                 self.hub.closed()
                 self._tell(mains)
@@ -70,6 +74,12 @@ class AgentDesk:
             while main.bytes_queued < MAIN_BYTES and (message := self.hub.next_message(client)) is not None:
                 main.send(message)
         return gave
+
+    def can_go_on(self, mains: Mapping[int, ServerMain]) -> bool:
+        """Whether there is room again for what had to wait."""
+        if self._cut_short and self.hub.wanted:
+            return True
+        return any(main.bytes_queued < MAIN_BYTES and self.hub.has_message(client) for client, main in mains.items())
 
     def _look(self, device: CharDevice, mains: Mapping[int, ServerMain]) -> None:
         if device.opened == self._was_open:

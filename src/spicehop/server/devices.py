@@ -34,6 +34,8 @@ class Slot:
     leftover: bytes = b""
     leaving: bool = False
     """The device has not yet been told that its client is gone."""
+    cut_short: bool = False
+    """The device was left with bytes because the client's buffer was full."""
 
     @property
     def name(self) -> str:
@@ -106,6 +108,11 @@ class DeviceDesk:
             gave |= self._pump(slot, running=running)
         return gave
 
+    @property
+    def can_go_on(self) -> bool:
+        """Whether there is room again for a device that had to be left with bytes."""
+        return any(slot.cut_short and slot.pipe is not None and slot.pipe.wanted for slot in self.slots.values())
+
     def _pump(self, slot: Slot, *, running: bool) -> bool:
         gave = False
         while slot.leftover:
@@ -133,8 +140,11 @@ class DeviceDesk:
 
     def _read(self, slot: Slot, pipe: ServerPipe) -> None:
         try:
-            while pipe.wanted and (data := slot.device.read(pipe.wanted)):
+            data = b"-"
+            while data and pipe.wanted:
+                data = slot.device.read(pipe.wanted)
                 pipe.deliver(data)
+            slot.cut_short = bool(data)
         except ProtocolError as error:
             assert slot.owner is not None
             slot.owner.fail(str(error))

@@ -168,7 +168,7 @@ class SpiceServer:
         interval = 1 / self.options.frames_per_second
         for session in sessions:
             session.pump(now, interval)
-        if gave:
+        if gave or self.devices.can_go_on or self.agent.can_go_on(mains):
             return now
         due = [guest.next_deadline(), self.gate.next_deadline(), self.agent.next_deadline()]
         due += [session.next_deadline() for session in self.sessions]

@@ -436,6 +436,13 @@ class AgentHub:
         known.outlet_size -= len(piece)
         return main.AgentData(piece)
 
+    def has_message(self, client: int) -> bool:
+        """Whether `next_message` has something."""
+        known = self._clients.get(client)
+        if known is None:
+            return False
+        return known.inlet.owed >= TOKENS_AT_ONCE or bool(known.outlet and known.tokens)
+
     # -- state ------------------------------------------------------------------------------------------------------
 
     def client_state(self, client: int) -> AgentClientState:

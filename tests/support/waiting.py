@@ -1,0 +1,16 @@
+"""Waiting, in bounds, for what cannot be awaited."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+
+async def until(condition: Callable[[], bool], what: str = "", timeout: float = 20.0) -> None:
+    """Wait until `condition` holds; AssertionError says `what` did not happen."""
+    try:
+        async with asyncio.timeout(timeout):
+            while not condition():  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+    except TimeoutError:
+        raise AssertionError(f"not within {timeout:g} s: {what or condition}") from None
