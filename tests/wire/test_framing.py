@@ -161,3 +161,20 @@ def test_lists_that_lie(body: bytes, sentence: str) -> None:
 def test_a_list_that_peers_would_refuse_is_not_encoded() -> None:
     with pytest.raises(StateError, match="65 sub-messages"):
         MessageList((SubMessage(1, b""),) * 65).encode()
+
+
+def test_frames_before_a_bad_header_are_returned_and_the_error_is_raised_next() -> None:
+    good, bad = encode_frame(7, b"abc", mini_header=True), MINI_HEADER.pack(8, 2**31)
+    reader = FrameReader(mini_header=True)
+    assert [frame.number for frame in reader.feed(good + bad)] == [7]
+    assert "larger than the limit" in str(reader.failure)
+    for _ in range(2):
+        with pytest.raises(ProtocolError, match="larger than the limit"):
+            reader.feed(b"")
+
+
+def test_a_bad_header_at_once_is_raised_again_and_again() -> None:
+    reader = FrameReader(mini_header=True)
+    for data in (MINI_HEADER.pack(8, 2**31), b"", b"more"):
+        with pytest.raises(ProtocolError, match="larger than the limit"):
+            reader.feed(data)

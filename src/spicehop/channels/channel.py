@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -220,10 +221,8 @@ class ClientChannel:
         if connection is None:
             return []
         self.bytes_received += len(data)
-        try:
+        with suppress(ProtocolError):  # the reader keeps it until what came before has been handled
             connection.frames.extend(connection.reader.feed(data))
-        except ProtocolError as error:
-            return [Failed(error)]
         return self._handle_frames(connection, now)
 
     def proceed(self, now: float) -> list[ChannelEvent]:
@@ -246,6 +245,8 @@ class ClientChannel:
                     self._handle(registry.decode(self.kind, Direction.FROM_SERVER, number, data), events, now)
                 if not connection.parts:
                     self._count_for_ack(connection)
+            if connection.reader.failure is not None and not self._held_up:
+                raise connection.reader.failure
         except ProtocolError as error:
             events.append(Failed(error))
         return events

@@ -40,6 +40,8 @@ class FrameReader:
         self.limit = limit
         self.serial = serial
         """Serial of the last frame."""
+        self.failure: ProtocolError | None = None
+        """What is wrong with the bytes behind the last frames that `feed` returned; raised when it is called again."""
         self._gatherer = Gatherer()
 
     @property
@@ -50,16 +52,27 @@ class FrameReader:
     def feed(self, data: Data) -> list[Frame]:
         """The frames that `data` completes. `ProtocolError` when a header announces more than the limit.
 
-        Bodies are views into `data` where it holds them whole: do not change it afterwards.
+        Frames that are complete before such a header are returned first, and `failure` says what comes then. Bodies are views into `data` where it holds them whole: do not change it afterwards.
         """
+        if self.failure is not None:
+            raise self.failure
         header = MINI_HEADER if self.mini_header else FULL_HEADER
         view = self._gatherer.feed(data, header.size)
         if view is None:
             return []
         frames: list[Frame] = []
+        try:
+            self._cut(view, header.size, frames)
+        except ProtocolError as error:
+            self.failure = error
+            if not frames:
+                raise
+        return frames
+
+    def _cut(self, view: memoryview, header_size: int, frames: list[Frame]) -> None:
         position = 0
         needed = 0
-        while len(view) - position >= header.size:
+        while len(view) - position >= header_size:
             sub_list = 0
             if self.mini_header:
                 number, size = MINI_HEADER.unpack_from(view, position)
@@ -68,17 +81,16 @@ class FrameReader:
                 serial, number, size, sub_list = FULL_HEADER.unpack_from(view, position)
             if size > self.limit:
                 raise ProtocolError(f"a message of {size} bytes is larger than the limit of {self.limit}")
-            if len(view) - position < header.size + size:
-                needed = header.size + size
+            if len(view) - position < header_size + size:
+                needed = header_size + size
                 break
-            start = position + header.size
+            start = position + header_size
             body = view[start : start + size]
-            self.serial = serial
             sub_messages = read_sub_messages(Reader(body).at(sub_list)) if sub_list else ()
+            self.serial = serial
             frames.append(Frame(serial, number, body, sub_messages))
             position = start + size
         self._gatherer.keep(view[position:], needed)
-        return frames
 
     def take_rest(self) -> bytes:
         """Take the bytes that are not yet part of a frame away, for a channel that goes on elsewhere."""
