@@ -1,4 +1,4 @@
-"""`python -m bench`: measure decoding and print ratios to the reference and to zlib.
+"""`python -m bench`: measure decoding and encoding, and print ratios to the reference and to zlib.
 
     --quick     smaller pictures and fewer rounds, for a look
     --json      one object instead of tables
@@ -13,7 +13,7 @@ import json
 import platform
 import sys
 
-from bench import codecs, wire
+from bench import codecs, encoders, video, wire
 from bench.reference import Reference
 from spicehop.codecs import is_compiled
 from spicehop.errors import OperationError
@@ -21,7 +21,7 @@ from spicehop.errors import OperationError
 
 def main() -> int:
     """Run all parts; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="bench", description="Measure decoding against the reference and zlib.")
+    parser = argparse.ArgumentParser(prog="bench", description="Measure the codecs against the reference and zlib.")
     parser.add_argument("--quick", action="store_true", help="smaller pictures and fewer rounds")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
@@ -32,16 +32,19 @@ def main() -> int:
     try:
         reference = Reference.load()
     except OperationError as error:
-        problems.append(f"{error}; LZ, QUIC and GLZ are not measured")
+        problems.append(f"{error}; LZ, QUIC and GLZ are not compared with it")
     if not is_compiled():
         problems.append("the codecs are not compiled, so this measures plain Python: run `make venv` with a C compiler")
     decoded = codecs.measure(reference, rounds, scale)
+    encoded = encoders.measure(reference, rounds, scale)
+    films = video.measure(10 if arguments.quick else 30, scale)
     messages = wire.measure(rounds, 10_000 if arguments.quick else 50_000)
     problems += [
         f"{result.codec} on {result.picture} is slower than the reference: {result.ratio:.2f}"
         for result in decoded
         if result.goal_missed and result.ratio is not None
     ]
+    problems += [result.missed for result in encoded if result.missed is not None]
     problems += messages.goals_missed
     if arguments.json:
         found = {
@@ -49,13 +52,15 @@ def main() -> int:
             "machine": platform.machine(),
             "compiled": is_compiled(),
             "codecs": codecs.as_json(decoded),
+            "encoders": encoders.as_json(encoded),
+            "video": video.as_json(films),
             "wire": wire.as_json(messages),
             "problems": problems,
         }
         print(json.dumps(found, indent=1))
     else:
-        print(codecs.table(decoded))
-        print()
+        for text in (codecs.table(decoded), encoders.table(encoded), video.table(films)):
+            print(text, end="\n\n")
         print(wire.table(messages))
     for problem in problems:
         print(problem, file=sys.stderr)

@@ -69,12 +69,19 @@ class Reference:
         )
         return _taken(out, size, "QUIC")
 
+    def quic_encoder(self, pixels: _Array, kind: int = QUIC_RGB32) -> Callable[[], None]:
+        """A function that encodes `pixels` into room that is there already, the same each time."""
+        height, width = pixels.shape[:2]
+        out = np.empty(pixels.nbytes * 2 + 4096, np.uint8)
+        arguments = (kind, width, height, _pointer(pixels), pixels.strides[0], _pointer(out), out.nbytes)
+        return _Call(self._library.shim_quic_encode, arguments, (pixels, out))
+
     def quic_decoder(self, data: bytes, pixels: _Array, kind: int = QUIC_RGB32) -> Callable[[], None]:
         """A function that decodes `data` into `pixels`, the same each time."""
         source = np.frombuffer(data, np.uint8).copy()
         call = self._library.shim_quic_decode
         arguments = (_pointer(source), source.nbytes, kind, _pointer(pixels), pixels.strides[0])
-        return _Decoder(call, arguments, (source, pixels))
+        return _Call(call, arguments, (source, pixels))
 
     # --- LZ
 
@@ -90,6 +97,13 @@ class Reference:
         )
         return _taken(out, size, "LZ")
 
+    def lz_encoder(self, pixels: _Array, kind: int = LZ_RGB32) -> Callable[[], None]:
+        """A function that encodes `pixels` into room that is there already, the same each time."""
+        height, width = pixels.shape[:2]
+        out = np.empty(pixels.nbytes * 2 + 4096, np.uint8)
+        arguments = (kind, width, height, 1, _pointer(pixels), pixels.strides[0], _pointer(out), out.nbytes)
+        return _Call(self._library.shim_lz_encode, arguments, (pixels, out))
+
     def lz_decoder(
         self, data: bytes, pixels: _Array, kind: int = LZ_RGB32, palette: Sequence[int] = ()
     ) -> Callable[[], None]:
@@ -97,7 +111,7 @@ class Reference:
         source = np.frombuffer(data, np.uint8).copy()
         colors = np.array(palette, np.uint32)
         arguments = (_pointer(source), source.nbytes, kind, _pointer(colors), len(palette), _pointer(pixels))
-        return _Decoder(self._library.shim_lz_decode, arguments, (source, colors, pixels))
+        return _Call(self._library.shim_lz_decode, arguments, (source, colors, pixels))
 
     # --- GLZ
 
@@ -110,7 +124,7 @@ class Reference:
         return GlzWindow(self._library)
 
 
-class _Decoder:
+class _Call:
     """One prepared call; keeps the arrays alive that it points to."""
 
     def __init__(self, call: Any, arguments: tuple[Any, ...], kept: tuple[Any, ...]) -> None:
@@ -119,8 +133,8 @@ class _Decoder:
         self._kept = kept
 
     def __call__(self) -> None:
-        if self._call(*self._arguments):
-            raise OperationError("the reference's decoder refused the data")
+        if self._call(*self._arguments) < 0:
+            raise OperationError("the reference's codec refused the data")
 
 
 class GlzEncoder:
