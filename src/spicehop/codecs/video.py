@@ -167,7 +167,8 @@ class _Libav:
         context.framerate = Fraction(self._fps).limit_denominator(1000)
         context.bit_rate = bit_rate
         context.gop_size = 100_000  # no key frames but those asked for: nothing gets lost on the way
-        context.thread_count = 2
+        # One thread: two wait for each other in busy loops, which is many times slower where the cores have other work.
+        context.thread_count = 1
         context.options = {"maxrate": str(bit_rate), "bufsize": str(bit_rate // 4)} | self._options(bit_rate)
         if self._codec == VideoCodec.H264:
             context.colorspace = context.color_primaries = context.color_trc = _BT601
@@ -182,7 +183,7 @@ class _Libav:
         if self._codec == VideoCodec.VP8:
             return {
                 "deadline": "realtime",
-                "cpu-used": "8",
+                "cpu-used": "16",
                 "lag-in-frames": "0",
                 "auto-alt-ref": "0",
                 "minrate": str(bit_rate),
