@@ -31,10 +31,10 @@ class ChangeLog:
         self._screen = screen
         self._surfaces: dict[int, tuple[int, int]] = {}
         self._known: dict[int, tuple[int, int]] = {}
+        self._known_size = (0, 0)
         self._entries: list[DisplayChange] = []
         self._stale: dict[int, list[Box]] = {}
         self._copied: set[int] = set()
-        self._resized = False
 
     def surface_created(self, surface: int, width: int, height: int) -> None:
         self._surfaces[surface] = (width, height)
@@ -45,9 +45,11 @@ class ChangeLog:
         self._stale.pop(surface, None)
         if surface in self._copied:
             self._forget_copies(surface)
-        if surface in self._known or any(
-            isinstance(entry, SurfaceCreated) and entry.surface_id == surface for entry in self._entries
-        ):
+        about_it = [entry for entry in self._entries if getattr(entry, "surface_id", SHOWN) == surface]
+        self._entries = [
+            entry for entry in self._entries if entry not in about_it or isinstance(entry, SurfaceDestroyed)
+        ]
+        if surface in self._known and SurfaceDestroyed(surface) not in about_it:
             self._add(SurfaceDestroyed(surface))
 
     def drawn(self, surface: int, box: Box) -> None:
@@ -80,33 +82,40 @@ class ChangeLog:
     def resized(self, screen: Box) -> None:
         """What is shown has another size and all new pixels."""
         self._screen = screen
-        self._resized = True
         self._forget()
 
     @property
     def is_empty(self) -> bool:
-        return not self._entries and not any(self._stale.values()) and not self._resized
+        """Whether there is nothing to take."""
+        return not self._entries and not any(self._stale.values())
+
+    @property
+    def known(self) -> dict[int, tuple[int, int]]:
+        """Width and height of the surfaces that the taker knows, by id; 0 is what is shown."""
+        return dict(sorted({SHOWN: self._known_size, **self._known}.items()))
 
     def take(self) -> list[DisplayChange]:
         """All since the last call, in order."""
         for surface in sorted(self._stale, reverse=True):
             self._flush(surface)
         taken = self._entries
-        self._entries, self._resized = [], False
+        self._all_taken()
+        return taken
+
+    def restart(self, known: dict[int, tuple[int, int]], *, complete: bool) -> None:
+        """From now on for a taker that knows these surfaces, as `known` gave them; when `complete`, every pixel too."""
+        self._known = dict(known)
+        self._known_size = self._known.pop(SHOWN, (0, 0))
+        self._forget()
+        if complete:
+            self._all_taken()
+
+    def _all_taken(self) -> None:
+        self._entries = []
         self._stale.clear()
         self._copied.clear()
         self._known = dict(self._surfaces)
-        return taken
-
-    def restart(self, *, complete: bool) -> None:
-        """What is shown now counts as known when `complete`, else as new."""
-        self._entries, self._resized = [], False
-        self._stale.clear()
-        self._copied.clear()
-        if complete:
-            self._known = dict(self._surfaces)
-        else:
-            self._forget()
+        self._known_size = (self._screen.width, self._screen.height)
 
     def _forget_copies(self, surface: int) -> None:
         """A surface changes that was copied from: a taker that copies it later would copy something else."""
@@ -142,5 +151,5 @@ class ChangeLog:
             if self._known.get(surface) != (width, height):
                 self._entries.append(SurfaceCreated(surface, width, height))
             self._stale[surface] = [Box(0, 0, width, height)]
-        if self._resized:
+        if self._known_size != (self._screen.width, self._screen.height):
             self._entries.append(Resized(self._screen.width, self._screen.height))

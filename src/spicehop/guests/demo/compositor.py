@@ -10,14 +10,12 @@ from spicehop.guests.demo.colours import Bytes, Picture, as_bytes, blank
 from spicehop.guests.demo.film import Film
 from spicehop.guests.demo.geometry import Geometry
 from spicehop.guests.demo.panel import Menu, Panel
-from spicehop.guests.demo.scene import SQUARE, STAMP, Place, Scene, Square
+from spicehop.guests.demo.scene import MENU_SURFACE, SQUARE, STAMP, Place, Scene, Square
 from spicehop.guests.demo.stamping import draw_stamp
 from spicehop.guests.demo.wallpaper import Wallpaper
 from spicehop.guests.demo.windows import Damage, make_windows
 from spicehop.guests.interface import DisplayChange
 from spicehop.raster.region import Box
-
-MENU_SURFACE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +69,24 @@ class Compositor:
         elif scene != old:
             self._show_changes(old, scene)
 
-    def restart(self, scene: Scene, seed: int, *, known: bool) -> None:
-        """Show a scene that comes from elsewhere; when `known`, whoever takes the changes has its pixels already."""
-        self._seed = seed
-        self._film = Film(seed)
-        self._drop_surfaces()
-        self._build(scene)
-        self._changes.restart(complete=known)
+    @property
+    def known(self) -> dict[int, tuple[int, int]]:
+        """Sizes of the surfaces that whoever takes the changes knows, by id."""
+        return self._changes.known
+
+    def restart(self, scene: Scene, seed: int, known: dict[int, tuple[int, int]], *, complete: bool) -> None:
+        """Show a scene that comes from elsewhere, to a taker of changes who comes from there too.
+
+        `known` are the surfaces that he knows; when `complete`, their pixels as well.
+        """
+        if seed == self._seed:
+            self.show(scene)
+        else:
+            self._seed = seed
+            self._film = Film(seed)
+            self._drop_surfaces()
+            self._build(scene)
+        self._changes.restart(known, complete=complete)
 
     def _build(self, scene: Scene) -> None:
         geometry = Geometry(scene.width, scene.height)
@@ -135,7 +144,7 @@ class Compositor:
         self._show_menu(old, scene)
         if scene.squares != old.squares:
             self._arrange_layers(scene)
-            for square in set(old.squares) ^ set(scene.squares):
+            for square in {*old.squares, *scene.squares}:
                 self._draw(_box_of(square))
         if scene.frame != old.frame:
             draw_stamp(scene.frame, self._stamp)

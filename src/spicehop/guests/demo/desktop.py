@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Annotated
+
 from spicehop.guests.demo.geometry import MARGIN, Geometry
 from spicehop.guests.demo.notes import Notes
 from spicehop.guests.demo.pointers import PointerKind
@@ -18,11 +21,32 @@ from spicehop.guests.demo.scene import (
     WindowKind,
 )
 from spicehop.raster.region import Box
+from spicehop.wire.layout import I16, U8, U32, Array, Data, SizedBytes, Structure
 
 LOG_EVERY = 12
 """Frames from one line of the log window to the next."""
+NO_DRAG = 255
+"""Stands for no window in a saved state."""
 _WANDERING = (75, 200)
 """The planet moves in the first so many frames of each so many."""
+
+
+@dataclass(frozen=True, slots=True)
+class DesktopState(Structure):
+    """The desktop as it lives."""
+
+    log_lines: U32
+    windows: Annotated[tuple[Place, ...], Array(Place, count="B")]
+    squares: Annotated[tuple[Square, ...], Array(Square, count="B")]
+    menu_open: U8
+    film_fills: U8
+    hover: U8
+    dragged: U8
+    drag_x: I16
+    drag_y: I16
+    speed_x: I16
+    speed_y: I16
+    notes: Annotated[Data, SizedBytes("I")]
 
 
 class Desktop:
@@ -131,6 +155,33 @@ class Desktop:
         box = self.geometry.window_box(place)
         inner = Box(box.left + MARGIN // 2, box.top + TITLE, box.right - MARGIN // 2, box.bottom - 1)
         return PointerKind.TEXT if _holds(inner, x, y) else PointerKind.ARROW
+
+    def state(self) -> DesktopState:
+        dragged, drag_x, drag_y = self.drag or (NO_DRAG, 0, 0)
+        return DesktopState(
+            log_lines=self.log_lines,
+            windows=tuple(self.places),
+            squares=self.squares,
+            menu_open=int(self.menu_open),
+            film_fills=int(self.film_fills),
+            hover=self.hover,
+            dragged=dragged,
+            drag_x=drag_x,
+            drag_y=drag_y,
+            speed_x=self.speed[0],
+            speed_y=self.speed[1],
+            notes=self.notes.encoded,
+        )
+
+    def restore(self, state: DesktopState, notes: Notes) -> None:
+        """Go on where `state` was taken, with these notes; both have been checked."""
+        self.notes = notes
+        self.log_lines = state.log_lines
+        self.places, self.squares = list(state.windows), state.squares
+        self.menu_open, self.film_fills = bool(state.menu_open), bool(state.film_fills)
+        self.hover = state.hover
+        self.drag = None if state.dragged == NO_DRAG else (state.dragged, state.drag_x, state.drag_y)
+        self.speed = (state.speed_x, state.speed_y)
 
     def _wander(self) -> None:
         index = self._index(WindowKind.PLANET)

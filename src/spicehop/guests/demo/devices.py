@@ -4,15 +4,29 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
 
 from spicehop.guests.demo.clock import GuestClock
 from spicehop.guests.demo.fnv import FNV_START, fnv1a
+from spicehop.wire.layout import U8, U32, U64, Data, SizedBytes, Structure
 
 CAPACITY = 256 * 1024
 """Bytes that a device holds; what does not fit is not taken, but an empty device takes any one piece."""
 REPORT_EVERY = 65_536
 IDLE = 500_000
 """Microseconds without a byte after which the echo port reports its total."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceState(Structure):
+    """A device that gives back what it takes."""
+
+    total: U64
+    hash: U32
+    has_client: U8
+    noticed_client: U8
+    pending: Annotated[Data, SizedBytes("I")]
 
 
 class ByteQueue:
@@ -111,6 +125,15 @@ class LoopDevice:
         if self._clock.running and self.noticed_client != self.has_client:
             self.noticed_client = self.has_client
             self.presence_changed()
+
+    def state(self) -> DeviceState:
+        return DeviceState(self.total, self.hash, int(self.has_client), int(self.noticed_client), self.pending.content)
+
+    def restore(self, state: DeviceState) -> None:
+        """Go on where `state` was taken; it has been checked."""
+        self.total, self.hash = state.total, state.hash
+        self.has_client, self.noticed_client = bool(state.has_client), bool(state.noticed_client)
+        self.pending.replace(bytes(state.pending))
 
     def taken(self) -> None:
         """Bytes were taken."""

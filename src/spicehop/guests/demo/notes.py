@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from spicehop.errors import ProtocolError
 from spicehop.guests.demo.font import width_of
+from spicehop.guests.demo.scene import check_text
 
 MAX_LINES = 200
 """Older lines are forgotten."""
-_MAX_LETTERS = 1024
-"""Letters of one line; the widest screen has room for fewer."""
 _TAB = 4
 _HARD, _SOFT = b"\n", b"\x0b"
 """What separates two lines in `encoded`: typed, or only because the line was full."""
@@ -67,10 +66,10 @@ class Notes:
 
     def restore(self, encoded: bytes) -> None:
         """Become what `encoded` was taken from, on a screen of the same size."""
-        if any(byte >= 0x7F or (byte < 0x20 and byte not in (_HARD[0], _SOFT[0])) for byte in set(encoded)):
-            raise ProtocolError("the notes of a saved guest hold what cannot be typed")
-        lines = encoded.replace(_SOFT, _HARD).split(_HARD)
-        if len(lines) > MAX_LINES or max(map(len, lines)) > _MAX_LETTERS:
+        text = encoded.replace(_SOFT, _HARD)
+        check_text(text)
+        lines = text.split(_HARD)
+        if len(lines) > MAX_LINES:
             raise ProtocolError("the notes of a saved guest are too long")
         self._lines = lines
         self._continues = [False, *(byte == _SOFT[0] for byte in encoded if byte in (_HARD[0], _SOFT[0]))]

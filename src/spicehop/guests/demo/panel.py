@@ -60,17 +60,21 @@ class Panel:
         self._shown: dict[Box, object] = {}
         middle = (PANEL - 20) // 2
         right = geometry.width - 12
+        self._free = geometry.panel_button(PANEL_BUTTONS[-1]).right + 4
         self._clock = Box(right - 62, middle, right, middle + 20)
         self._volume = Box(right - 120, middle, right - 76, middle + 20)
         self._level = Box(right - 172, middle, right - 128, middle + 20)
         self._locks = Box(right - 232, middle, right - 184, middle + 20)
+        self._right = (self._clock, self._volume, self._level, self._locks)
 
     def show(self, scene: Scene) -> list[Box]:
         """Bring the pixels up to a scene; returns where they changed."""
         changed: list[Box] = []
 
         def item(box: Box, value: object, draw: Callable[[Box], None]) -> None:
-            if box.left >= 0 and self._shown.get(box) != value:
+            if box.left < self._free and box in self._right:
+                return
+            if self._shown.get(box) != value:
                 self._shown[box] = value
                 draw(box)
                 changed.append(box)
@@ -80,6 +84,7 @@ class Panel:
             hovered = scene.hover == button
             active = is_active(scene, button)
             item(box, (hovered, active), lambda box, b=button, h=hovered, a=active: self._draw_button(box, b, h, a))  # type: ignore[misc]
+        # A narrow screen has no room for all that follows.
         item(self._locks, scene.locks, lambda box: self._draw_locks(box, scene.locks))
         sound = (scene.volume, scene.muted, scene.playing)
         colour = _DIM if scene.muted or not scene.playing else _GREEN

@@ -20,10 +20,12 @@ TITLE = 26
 MAX_SQUARES = 64
 SQUARE = 64
 """Width and height of a square that a test puts on the screen."""
-MAX_SHOWN_TEXT = 32_768
+_LONGEST_LINE = 1024
 MAX_LEVEL = 8
 """Steps of volume and of the recording level."""
 
+PLANET_SURFACE, MENU_SURFACE = 1, 2
+"""Ids of the off-screen surfaces."""
 STAMP = Box(16, 16, 144, 48)
 """Where the frame number is, for machines to read."""
 
@@ -109,7 +111,7 @@ class Scene(Structure):
         for flag in (self.menu_open, self.film_fills, self.playing, self.muted, self.recording):
             check_at_most(flag, 1, "a flag of a scene")
         check_at_most(len(self.squares), MAX_SQUARES, "the number of squares")
-        check_at_most(len(self.text), MAX_SHOWN_TEXT, "the shown text")
+        check_text(bytes(self.text))
         check_at_most(self.hover, HOVER_MENU + max(Button), "what is under the pointer")
         check_at_most(self.locks, 7, "the lock keys")
         check_at_most(self.volume, MAX_LEVEL, "the volume")
@@ -124,6 +126,14 @@ def check_size(width: int, height: int) -> None:
     """`ProtocolError` when no screen of the demo guest has this size."""
     if not (SMALLEST[0] <= width <= LARGEST[0] and SMALLEST[1] <= height <= LARGEST[1]):
         raise ProtocolError(f"the demo guest has no screen of {width}x{height}")
+
+
+def check_text(text: bytes) -> None:
+    """`ProtocolError` unless these are lines of letters that the font has."""
+    if any(letter != 0x0A and not 0x20 <= letter < 0x7F for letter in set(text)):
+        raise ProtocolError("the text of a saved guest holds what cannot be typed")
+    if max(map(len, text.split(b"\n"))) > _LONGEST_LINE:
+        raise ProtocolError("a line of a saved guest's text is too long")
 
 
 def check_at_most(value: int, limit: int, what: str) -> None:

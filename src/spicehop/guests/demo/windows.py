@@ -11,7 +11,7 @@ from spicehop.guests.demo.colours import Picture, blank, frame, ramp
 from spicehop.guests.demo.film import Film
 from spicehop.guests.demo.font import LINE, draw_text, width_of
 from spicehop.guests.demo.geometry import LINE_STEP, MARGIN, Geometry
-from spicehop.guests.demo.scene import TITLE, Scene, WindowKind
+from spicehop.guests.demo.scene import PLANET_SURFACE, TITLE, Scene, WindowKind
 from spicehop.guests.demo.tables import chance, noise
 from spicehop.raster.region import Box
 
@@ -89,6 +89,7 @@ class TextWindow(Window, ABC):
         if lines == self._lines:
             return damage
         shift = self._shift(lines)
+        old_caret = len(self._lines) - 1 - shift
         if shift:
             kept = len(self._lines) - shift
             part = Box(self.inner.left, self._top(0), self.inner.right, self._top(len(self._lines)))
@@ -99,7 +100,7 @@ class TextWindow(Window, ABC):
         for row in range(max(len(lines), len(self._lines))):
             new = lines[row] if row < len(lines) else None
             old = self._lines[row] if row < len(self._lines) else None
-            has_caret, had_caret = row == len(lines) - 1, row == len(self._lines) - 1
+            has_caret, had_caret = row == len(lines) - 1, row == old_caret
             if new != old or (self.caret and has_caret != had_caret):
                 damage.boxes.append(self._draw_row(row, new, old, has_caret=has_caret))
         self._lines = lines
@@ -213,7 +214,7 @@ class PlanetWindow(Window):
 
     title = b"Planet"
     kind = WindowKind.PLANET
-    surface_id = 1
+    surface_id = PLANET_SURFACE
 
     def __init__(self, geometry: Geometry, seed: int) -> None:
         super().__init__(geometry, seed)
