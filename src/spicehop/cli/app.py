@@ -1,7 +1,7 @@
 """The command `spicehop`: finds the command's module, runs it, and turns errors into one sentence and an exit code.
 
 Only the module of the command that was named is imported, so that `spicehop --help` costs no numpy and no cryptography.
-Each command is the function `command` of a module `spicehop.cli.<name>`; its parameters are Typer's.
+Each command is the function `command` of a module `spicehop.cli.<name>`, with _ for -; its parameters are Typer's.
 
 Exit codes: 0 done; 1 tried and failed, or the reader of our output went away; 2 cannot be used as it was given;
 130 interrupted. With `--json` a failure is also one object on standard output: `{"error": sentence, "exit_code": n}`.
@@ -22,12 +22,14 @@ from spicehop.errors import SpicehopError
 
 COMMANDS: dict[str, str] = {
     "demo": "Move a real virtual machine there and back while a client types in it, and report.",
+    "serve": "Show a guest to SPICE clients.",
     "connect": "Connect to a server and show what the session does.",
     "screenshot": "Save a picture of a server's screen.",
     "type": "Type a text into a server.",
     "migrate": "Move a virtual machine and its sessions from one QEMU to another.",
     "trace": "Show the timeline of a migration, and explain it.",
     "simulate": "Run migrations against model peers on a virtual clock, with faults.",
+    "sasl-user": "Print a line for the file of serve --sasl-file.",
 }
 """Command to its summary, in the order of the help."""
 
@@ -100,7 +102,7 @@ def _options(
 
 
 def _function_of(name: str) -> Callable[..., Any]:
-    function: Callable[..., Any] = import_module(f"spicehop.cli.{name}").command
+    function: Callable[..., Any] = import_module(f"spicehop.cli.{name.replace('-', '_')}").command
     return function
 
 

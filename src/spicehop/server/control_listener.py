@@ -48,7 +48,7 @@ def control_tls(certificate: Path, key: Path, ca: Path) -> ssl.SSLContext:
     """For TCP: this side's certificate, and the CA of the clients' certificates, PEM. Raises what `ssl` raises."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(certificate, key)
+    context.load_cert_chain(certificate, key, password="")
     context.load_verify_locations(ca)
     context.verify_mode = ssl.CERT_REQUIRED
     return context

@@ -89,5 +89,5 @@ def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
-    context.load_cert_chain(certificate, key)
+    context.load_cert_chain(certificate, key, password="")  # else OpenSSL asks on the terminal for a passphrase
     return context

@@ -1,0 +1,30 @@
+"""`spicehop sasl-user`: a line for the credentials file of `serve --sasl-file`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spicehop.cli.arguments import PASSWORD_VARIABLE, password
+from spicehop.errors import UsageError
+
+
+def command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Who logs in.")],
+    password_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help=f"File whose first line is the password; - is standard input. Else ${PASSWORD_VARIABLE} is taken.",
+        ),
+    ] = None,
+) -> None:
+    """Print a line for the file of `serve --sasl-file`; it does not contain the password itself."""
+    from spicehop.server.credentials import user_line
+
+    secret = password(password_file)
+    if secret is None:
+        raise UsageError(f"give the password with --password-file, or in ${PASSWORD_VARIABLE}")
+    print(user_line(name, secret))
