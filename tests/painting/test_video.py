@@ -126,13 +126,21 @@ def test_a_client_that_cannot_decode_is_sent_pictures():
     assert "StreamCreate" not in kinds(messages)
 
 
-def test_a_slow_client_gets_smaller_frames():
+def test_a_client_that_drops_frames_gets_smaller_ones():
     watcher = watched()
     play(watcher)
     before = len(frame(watcher)[0].data)
     for _ in range(5):
         watcher.painter.client_message(display.StreamReport(0, 0, 0, 0, 5, 4, 0, 0), watcher.now)
-    assert len(frame(watcher)[0].data) < before
+    assert sum(len(message.data) for message in play(watcher, 20)) < 10 * before
+
+
+def test_a_slow_link_gets_less_video():
+    watcher = watched()
+    watcher.painter.bandwidth = 1_000_000
+    play(watcher)
+    sent = sum(len(message.data) for message in play(watcher, 50) if isinstance(message, display.StreamData))
+    assert sent < 2 * 1_000_000 / 8  # in two seconds
 
 
 def test_a_resize_ends_streams():

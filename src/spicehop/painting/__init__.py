@@ -3,6 +3,7 @@
 from spicehop.painting.images import SharedImages
 from spicehop.painting.painter import Painter
 from spicehop.painting.settings import ImageCompression, PaintSettings, Video
+from spicehop.painting.state import ViewState
 from spicehop.painting.view import ClientView
 
-__all__ = ["ClientView", "ImageCompression", "PaintSettings", "Painter", "SharedImages", "Video"]
+__all__ = ["ClientView", "ImageCompression", "PaintSettings", "Painter", "SharedImages", "Video", "ViewState"]

@@ -9,44 +9,52 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spicehop.codecs import glz_encoding, lz_encoding, quic_encoding
+from spicehop.codecs import encoding, glz_encoding, lz_encoding, palettes
 from spicehop.codecs.bitmap import Pixels
-from spicehop.painting.frames import jpeg
+from spicehop.codecs.encoding import EncodedImage, ImageCodec
 from spicehop.painting.settings import ImageCompression, PaintSettings
 from spicehop.painting.view import ClientView
+from spicehop.wire import display as wire
 from spicehop.wire.constants import DisplayCap
-from spicehop.wire.display_constants import BitmapFlag, BitmapFormat, Compression, ImageType
-from spicehop.wire.image import Bitmap, Compressed, Payload
-
-Encoded = tuple[ImageType, Payload]
+from spicehop.wire.display_constants import BitmapFlag, Compression, ImageType
+from spicehop.wire.image import LzPalette, Palette
+from spicehop.wire.layout import Message
 
 _SMALLEST = 54
 """Bytes of pixels below which nothing is encoded (dossier E.7)."""
 _ENTRY_BYTES = 400
 """About what an entry of `SharedImages` takes beside its pixels."""
 
-LOSSY = frozenset({ImageType.JPEG, ImageType.JPEG_ALPHA})
-
 
 @dataclass(frozen=True, slots=True)
 class Choice:
     """What encodes drawn things and what encodes photos."""
 
-    drawn: ImageCompression
-    photo: ImageCompression
+    drawn: ImageCodec
+    photo: ImageCodec
+    palettes: bool = False
+    """Whether drawn things of few colours go as indices into a palette."""
 
 
-_GLZ_OR_QUIC = Choice(ImageCompression.GLZ, ImageCompression.QUIC)
-_LZ_OR_QUIC = Choice(ImageCompression.LZ, ImageCompression.QUIC)
-
+_AUTO_LZ = Choice(ImageCodec.LZ, ImageCodec.QUIC, palettes=True)
+_AUTO_GLZ = Choice(ImageCodec.GLZ, ImageCodec.QUIC, palettes=True)
 _ASKED = {
-    Compression.AUTO_GLZ: _GLZ_OR_QUIC,
-    Compression.AUTO_LZ: _LZ_OR_QUIC,
-    Compression.OFF: Choice(ImageCompression.OFF, ImageCompression.OFF),
-    Compression.QUIC: Choice(ImageCompression.QUIC, ImageCompression.QUIC),
-    Compression.GLZ: Choice(ImageCompression.GLZ, ImageCompression.GLZ),
-    Compression.LZ: Choice(ImageCompression.LZ, ImageCompression.LZ),
-    Compression.LZ4: Choice(ImageCompression.LZ4, ImageCompression.LZ4),
+    Compression.AUTO_GLZ: _AUTO_GLZ,
+    Compression.AUTO_LZ: _AUTO_LZ,
+    Compression.OFF: Choice(ImageCodec.OFF, ImageCodec.OFF),
+    Compression.QUIC: Choice(ImageCodec.QUIC, ImageCodec.QUIC),
+    Compression.GLZ: Choice(ImageCodec.GLZ, ImageCodec.GLZ),
+    Compression.LZ: Choice(ImageCodec.LZ, ImageCodec.LZ),
+    Compression.LZ4: Choice(ImageCodec.LZ4, ImageCodec.LZ4),
+}
+_CHOSEN = {
+    ImageCompression.AUTO: _AUTO_GLZ,
+    ImageCompression.OFF: _ASKED[Compression.OFF],
+    ImageCompression.QUIC: _ASKED[Compression.QUIC],
+    ImageCompression.GLZ: _ASKED[Compression.GLZ],
+    ImageCompression.LZ: _ASKED[Compression.LZ],
+    ImageCompression.LZ4: _ASKED[Compression.LZ4],
+    ImageCompression.JPEG: Choice(ImageCodec.LZ, ImageCodec.JPEG, palettes=True),
 }
 
 
@@ -58,10 +66,10 @@ class SharedImages:
     def __init__(self, max_bytes: int = 8 * 2**20) -> None:
         self.max_bytes = max_bytes
         self.bytes = 0
-        self._images: OrderedDict[tuple[int, str], Encoded] = OrderedDict()
+        self._images: OrderedDict[tuple[int, str], EncodedImage] = OrderedDict()
         self._pixels: weakref.WeakValueDictionary[int, Pixels] = weakref.WeakValueDictionary()
 
-    def encoded(self, content: int, how: str, encode: Callable[[], Encoded]) -> Encoded:
+    def encoded(self, content: int, how: str, encode: Callable[[], EncodedImage]) -> EncodedImage:
         """The image with this content digest, encoded in this way; made when it is not there."""
         key = (content, how)
         known = self._images.get(key)
@@ -69,13 +77,12 @@ class SharedImages:
             self._images.move_to_end(key)
             return known
         made = encode()
-        size = payload_bytes(made[1]) + _ENTRY_BYTES
+        size = made.size + _ENTRY_BYTES
         if size <= self.max_bytes // 8:
             self._images[key] = made
             self.bytes += size
             while self.bytes > self.max_bytes:
-                _, (_, payload) = self._images.popitem(last=False)
-                self.bytes -= payload_bytes(payload) + _ENTRY_BYTES
+                self.bytes -= self._images.popitem(last=False)[1].size + _ENTRY_BYTES
         return made
 
     def constant(self, content: int, pixels: Pixels) -> Pixels:
@@ -87,47 +94,69 @@ class SharedImages:
 
 
 class ImageEncoder:
-    """Encodes images for one client."""
+    """Encodes images for one client; `send` takes what the client has to be told before the image."""
 
-    def __init__(self, view: ClientView, settings: PaintSettings, shared: SharedImages) -> None:
+    def __init__(
+        self, view: ClientView, settings: PaintSettings, shared: SharedImages, send: Callable[[Message], None]
+    ) -> None:
         self._view = view
-        self._settings = settings
+        self._quality = settings.jpeg_quality
         self._shared = shared
+        self._send = send
         self._choice = _choice(settings.compression, view.preferred_compression)
 
-    def encode(self, pixels: Pixels, content: int, *, exactly: bool) -> Encoded:
-        """Encode `(height, width, 4)` pixels with this content digest; `exactly` forbids JPEG."""
+    def encode(self, pixels: Pixels, content: int, *, exactly: bool) -> EncodedImage:
+        """Encode `(height, width, 4)` pixels with this content digest; `exactly` forbids JPEG.
+
+        What is made must be sent: the client waits for every id of its GLZ window.
+        """
         if pixels.size < _SMALLEST:
-            return raw(pixels)
+            return encoding.encode(pixels, compression=ImageCodec.OFF)
+        how = self._codec(pixels, exactly=exactly)
+        if how is self._choice.drawn and self._choice.palettes:
+            indexed = self._indexed(pixels)
+            if indexed is not None:
+                return indexed
+        glz = self._view.glz
+        if how is ImageCodec.GLZ:
+            if glz is not None and glz.takes(pixels.shape[1], pixels.shape[0]):
+                constant = self._shared.constant(content, pixels)
+                return encoding.encode(constant, compression=how, dictionary=glz)
+            how = ImageCodec.LZ
+        return self._shared.encoded(content, how, lambda: _shorter(pixels, how, self._quality))
+
+    def _codec(self, pixels: Pixels, *, exactly: bool) -> ImageCodec:
         choice = self._choice
         how = choice.drawn if choice.drawn is choice.photo or not is_photo(pixels) else choice.photo
-        if how is ImageCompression.JPEG and exactly:
-            how = ImageCompression.QUIC
+        if how is ImageCodec.JPEG and exactly:
+            return ImageCodec.QUIC
+        if how is ImageCodec.LZ4 and DisplayCap.LZ4_COMPRESSION not in self._view.capabilities:
+            return ImageCodec.LZ
+        return how
+
+    def _indexed(self, pixels: Pixels) -> EncodedImage | None:
+        """The image as indices into a palette, which the client has or is given; None when that does not pay."""
+        found = palettes.indexed(pixels)
+        if found is None:
+            return None
+        colors = np.array(found.colors, np.uint32)
+        ascending = tuple(sorted(found.colors))
+        cache = self._view.palettes
+        known = cache.find(ascending)
+        palette: Palette | None = None
+        flags: int = BitmapFlag.PALETTE_FROM_CACHE
+        if known is None:
+            if not found.pays:
+                return None
+            known, dropped = cache.put(ascending)
+            for unique in dropped:
+                self._send(wire.InvalPalette(unique))
+            flags, palette = BitmapFlag.PALETTE_CACHE_ME, Palette(known.unique, known.colors)
+        rows = palettes.IndexedPixels(known.places(colors)[found.indices], known.colors)
         height, width = pixels.shape[:2]
-        glz = self._view.glz
-        if how is ImageCompression.GLZ:
-            if glz is not None and glz.takes(width, height):
-                # Not shared and, once made, sent in any case: the client waits for every id.
-                data = glz.encode(self._shared.constant(content, pixels))
-                return ImageType.GLZ_RGB, Compressed(data)
-            how = ImageCompression.LZ
-        if how is ImageCompression.LZ4 and DisplayCap.LZ4_COMPRESSION not in self._view.capabilities:
-            how = ImageCompression.LZ
-        quality = self._settings.jpeg_quality
-        return self._shared.encoded(content, how, lambda: _shorter(_encoded(pixels, how, quality), pixels))
-
-
-def raw(pixels: Pixels) -> Encoded:
-    """Pixels as they are."""
-    height, width = pixels.shape[:2]
-    data = np.ascontiguousarray(pixels).tobytes()
-    bitmap = Bitmap(BitmapFormat.XRGB_32, BitmapFlag.TOP_DOWN, width, height, 4 * width, None, None, data)
-    return ImageType.BITMAP, bitmap
-
-
-def payload_bytes(payload: Payload) -> int:
-    """How many bytes of pixels a payload has."""
-    return len(getattr(payload, "data", b""))
+        data = lz_encoding.encode_packed(rows.packed(), rows.kind, width)
+        palette_id = known.unique if palette is None else None
+        return EncodedImage(ImageType.LZ_PLT, LzPalette(flags, palette_id, palette, data), width, height)
 
 
 def is_photo(pixels: Pixels) -> bool:
@@ -142,24 +171,13 @@ def is_photo(pixels: Pixels) -> bool:
 
 def _choice(chosen: ImageCompression, asked: int | None) -> Choice:
     """What the operator has chosen, or what the client asks for where the operator leaves it open."""
-    if chosen is ImageCompression.AUTO:
-        return _ASKED.get(Compression(asked), _GLZ_OR_QUIC) if asked in set(Compression) else _GLZ_OR_QUIC
-    if chosen is ImageCompression.JPEG:
-        return Choice(ImageCompression.GLZ, ImageCompression.JPEG)
-    return Choice(chosen, chosen)
+    if chosen is ImageCompression.AUTO and asked in set(Compression):
+        return _ASKED[Compression(asked)]
+    return _CHOSEN[chosen]
 
 
-def _encoded(pixels: Pixels, how: ImageCompression, jpeg_quality: int) -> Encoded:
-    match how:
-        case ImageCompression.OFF:
-            return raw(pixels)
-        case ImageCompression.JPEG:
-            return ImageType.JPEG, Compressed(jpeg(pixels, jpeg_quality))
-        case ImageCompression.QUIC:
-            return ImageType.QUIC, Compressed(quic_encoding.encode(pixels))
-        case _:
-            return ImageType.LZ_RGB, Compressed(lz_encoding.encode(pixels))
-
-
-def _shorter(encoded: Encoded, pixels: Pixels) -> Encoded:
-    return encoded if payload_bytes(encoded[1]) < pixels.size else raw(pixels)
+def _shorter(pixels: Pixels, how: ImageCodec, quality: int) -> EncodedImage:
+    encoded = encoding.encode(pixels, compression=how, quality=quality)
+    if how is ImageCodec.OFF or encoded.size < pixels.size:
+        return encoded
+    return encoding.encode(pixels, compression=ImageCodec.OFF)

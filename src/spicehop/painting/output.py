@@ -6,13 +6,12 @@ from spicehop.codecs.bitmap import Pixels
 from spicehop.painting import messages
 from spicehop.painting.digests import Digests, digest, fold
 from spicehop.painting.imagecache import CachedImage, whole_tiles
-from spicehop.painting.images import LOSSY, ImageEncoder, SharedImages, payload_bytes
+from spicehop.painting.images import ImageEncoder, SharedImages
 from spicehop.painting.settings import PaintSettings
 from spicehop.painting.view import ClientView
 from spicehop.raster.region import Box
 from spicehop.wire import display as wire
 from spicehop.wire.display_constants import ImageFlag, ResourceType
-from spicehop.wire.image import Image, ImageDescriptor
 from spicehop.wire.layout import Message
 
 _LEAST_CACHED = 256
@@ -31,7 +30,7 @@ class Output:
         self.view = view
         self.room = room
         self.messages: list[Message] = []
-        self._encoder = ImageEncoder(view, settings, shared)
+        self._encoder = ImageEncoder(view, settings, shared, self.add)
 
     @property
     def is_full(self) -> bool:
@@ -68,15 +67,14 @@ class Output:
         if known is not None:
             self.draw_cached(surface_id, box, known, 0, 0)
             return True
-        kind, payload = self._encoder.encode(part, content, exactly=exactly)
+        encoded = self._encoder.encode(part, content, exactly=exactly)
         flags, area = 0, box.width * box.height
-        if kind not in LOSSY and area >= _LEAST_CACHED and images.admits(area):
+        if not encoded.lossy and area >= _LEAST_CACHED and images.admits(area):
             flags = ImageFlag.CACHE_ME
             whole = () if tiles is None else whole_tiles(tiles, box.width, box.height)
             dropped = images.put(CachedImage(image_id, box.width, box.height, whole))
             if dropped:
                 resources = tuple([wire.Resource(ResourceType.PIXMAP, number) for number in dropped])
                 self.add(wire.InvalList(resources))
-        image = Image(ImageDescriptor(image_id, kind, flags, box.width, box.height), payload)
-        self.add(messages.draw_image(surface_id, box, image), payload_bytes(payload))
-        return kind not in LOSSY
+        self.add(messages.draw_image(surface_id, box, encoded.image(image_id, flags)), encoded.size)
+        return not encoded.lossy

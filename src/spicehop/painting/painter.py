@@ -32,11 +32,21 @@ class Painter:
         self.settings = settings
         self.shared = shared
         self._video = VideoPainter(view, settings)
+        self._has_painted = False
 
     @property
     def is_behind(self) -> bool:
         """Whether tiles were left out because there was no room for them: paint again as soon as there is."""
         return any(surface.stale.any() for surface in self.view.surfaces.values())
+
+    @property
+    def bandwidth(self) -> int | None:
+        """Bits a second that the client's link takes, for video; None while nobody knows."""
+        return self._video.bandwidth
+
+    @bandwidth.setter
+    def bandwidth(self, bits_a_second: int | None) -> None:
+        self._video.bandwidth = bits_a_second
 
     def client_message(self, message: Message, now: float) -> None:
         """Something that the client sent on its display channel."""
@@ -98,6 +108,10 @@ class Painter:
         if not self.view.has_begun:
             return self.begin(pixels, surfaces, now, room=room, multi_media_time=multi_media_time)
         moment = _moment(now, multi_media_time)
+        if not self._has_painted:
+            self._has_painted = True
+            for surface in self.view.surfaces.values():
+                surface.resume(now)
         output = Output(self.view, self.settings, self.shared, room)
         grid = self.view.surfaces[PRIMARY].grid
         if (grid.height, grid.width) != pixels.shape[:2]:

@@ -36,7 +36,9 @@ class PaintSettings:
     compression: ImageCompression = ImageCompression.AUTO
     video: Video = Video.AUTO
     jpeg_quality: int = 85
-    """For images and for MJPEG streams with room enough, 1 to 100."""
+    """For images, 1 to 95."""
+    max_video_bit_rate: int = 60_000_000
+    """Bits a second that all streams of a client may have together; less when its link is slower."""
     repair_after: float = 0.5
     """Seconds that a lossy area must stand still before it is sent exactly."""
     video_codecs: tuple[int, ...] = (VideoCodec.MJPEG, VideoCodec.VP8, VideoCodec.H264)

@@ -16,18 +16,20 @@ from spicehop.wire.display_constants import VideoCodec
 class Stream:
     """A running stream on the primary surface.
 
-    `active` are the tiles of the surface in which it is seen; it is clipped to them. `quality` is what its frames are
-    encoded with, 1 to 100, and `unique_id` is what reports about it carry.
+    `active` are the tiles of the surface in which it is seen; it is clipped to them. `unique_id` is what reports
+    about it carry, `bit_rate` what its frames may take in bits a second by those reports.
     """
 
     def __init__(
-        self, stream_id: int, unique_id: int, codec: VideoCodec, box: Box, grid: Grid, quality: int
+        self, stream_id: int, unique_id: int, codec: VideoCodec, box: Box, grid: Grid, bit_rate: int
     ) -> None:
         self.stream_id = stream_id
         self.unique_id = unique_id
         self.codec = codec
         self.box = box
-        self.quality = quality
+        self.bit_rate = bit_rate
+        self.frame_bytes = 0
+        """Of the last frame; 0 before the first."""
         self.active: Flags = grid.flags()
         self.active[grid.touched(box)] = True
         self.wakings: npt.NDArray[np.int16] = np.zeros(self.active.shape, np.int16)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from spicehop.codecs.bitmap import Pixels
+from spicehop.codecs.video import VideoEncoder, can_encode
+from spicehop.errors import OperationError
 from spicehop.painting import messages
 from spicehop.painting.candidates import Candidates
 from spicehop.painting.digests import Flags
-from spicehop.painting.frames import FrameEncoder, encoder_for
 from spicehop.painting.images import is_photo
 from spicehop.painting.output import Output
 from spicehop.painting.settings import PaintSettings, Video
@@ -34,10 +35,9 @@ _CLOSE = 0.3
 _WAKINGS = 4
 """So many changes in close succession bring a tile back into a stream."""
 _REPORT_FRAMES, _REPORT_MS = 5, 1000
-_LOWEST_QUALITY = 25
 _CANNOT_DECODE = 2**32 - 1
-_PENDING = 40
-"""About what a frame's message takes beside the frame."""
+_LOWEST_BIT_RATE = 200_000
+_FRAMES_A_SECOND = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,9 @@ class VideoPainter:
         self._settings = settings
         self._streams = view.streams.running
         self._candidates = Candidates()
-        self._encoders: dict[int, FrameEncoder] = {}
+        self._encoders: dict[int, VideoEncoder] = {}
+        self.bandwidth: int | None = None
+        """Bits a second that the client's link takes, when that is known."""
 
     @property
     def _surface(self) -> SurfaceView:
@@ -76,21 +78,22 @@ class VideoPainter:
                 contained = stream.box.intersect(change.source) == stream.box
                 if contained and target.intersect(self._surface.grid.box) == target:
                     self._end(stream, output)
-                    self._begin(target, stream.codec, stream.quality, now, output)
+                    self._begin(target, stream.codec, stream.bit_rate, now, output)
 
     def watch(self, boxes: Sequence[Box], pixels: Pixels, now: float, output: Output) -> None:
         """These areas have changed: begin streams where that goes on."""
-        codec = self._codec()
-        if codec is None:
-            return
         running = [stream.box for stream in self._streams.values()]
         for box in self._candidates.watch([box for box in boxes if not _is_in(box, running)], now):
-            box = _even(box, self._surface.grid.box) if codec is not VideoCodec.MJPEG else box
+            codec = self._codec()
+            if codec is None:
+                return
+            if codec is VideoCodec.H264:
+                box = _even(box, self._surface.grid.box)
             if self._settings.video is Video.ALL or is_photo(pixels[box.area]):
                 for stream in list(self._streams.values()):
                     if not stream.box.intersect(box).is_empty:
                         self._end(stream, output)
-                self._begin(box, codec, self._settings.jpeg_quality, now, output)
+                self._begin(box, codec, self._settings.max_video_bit_rate, now, output)
 
     def rest(self, still: Flags, output: Output) -> Flags:
         """Take tiles that stand still out of their streams, and end streams that have none left.
@@ -120,9 +123,10 @@ class VideoPainter:
             if output.is_full:
                 waiting |= moving
                 continue
-            if not self._send(stream, pixels, moment, output):
-                continue
-            surface.drawn_at[moving] = moment.now
+            if self._send(stream, pixels, moment, output):
+                surface.drawn_at[moving] = moment.now
+            else:
+                waiting |= moving
         return waiting
 
     def report(self, message: wire.StreamReport) -> None:
@@ -134,7 +138,10 @@ class VideoPainter:
             self._view.streams.refused.add(stream.codec)
             stream.active[:] = False  # it ends with the next picture
         elif 10 * message.drops > message.frames:
-            stream.quality = max(_LOWEST_QUALITY, stream.quality - 10)
+            taken = 8 * _FRAMES_A_SECOND * stream.frame_bytes or stream.bit_rate
+            stream.bit_rate = max(_LOWEST_BIT_RATE, min(stream.bit_rate, taken) * 3 // 4)
+        else:
+            stream.bit_rate = min(self._settings.max_video_bit_rate, stream.bit_rate * 21 // 20)
 
     def end_all(self, output: Output) -> None:
         """The primary surface goes."""
@@ -152,18 +159,15 @@ class VideoPainter:
             if capability is None or number in view.streams.refused:
                 continue
             # A client without MULTI_CODEC knows MJPEG alone, and does not say so.
-            if capability in view.capabilities or (
-                number == VideoCodec.MJPEG and DisplayCap.MULTI_CODEC not in view.capabilities
-            ):
-                if encoder_for(VideoCodec(number), 64, 64) is None:
-                    continue
+            silent = number == VideoCodec.MJPEG and DisplayCap.MULTI_CODEC not in view.capabilities
+            if (silent or capability in view.capabilities) and can_encode(number, 64, 64):
                 return VideoCodec(number)
         return None
 
-    def _begin(self, box: Box, codec: VideoCodec, quality: int, now: float, output: Output) -> None:
+    def _begin(self, box: Box, codec: VideoCodec, bit_rate: int, now: float, output: Output) -> None:
         surface, book = self._surface, self._view.streams
         stream_id = next(number for number in range(MAX_STREAMS) if number not in book.running)
-        stream = Stream(stream_id, book.begun, codec, box, surface.grid, quality)
+        stream = Stream(stream_id, book.begun, codec, box, surface.grid, bit_rate)
         book.running[stream_id] = stream
         book.begun += 1
         surface.drawn_at[stream.active] = now
@@ -205,23 +209,34 @@ class VideoPainter:
             self._clip(stream, output)
 
     def _send(self, stream: Stream, pixels: Pixels, moment: Moment, output: Output) -> bool:
+        """Whether a frame went out; not when the bit rate left no room for it, or the stream had to end."""
+        bit_rate = self._bit_rate(stream)
         encoder = self._encoders.get(stream.stream_id)
-        if encoder is None:
-            encoder = encoder_for(stream.codec, stream.box.width, stream.box.height)
-            if encoder is None:  # the server that began the stream had one
-                self._view.streams.refused.add(stream.codec)
-                self._end(stream, output)
-                return False
-            self._encoders[stream.stream_id] = encoder
-        data = encoder.encode(pixels[stream.box.area], stream.quality)
-        room = output.room
+        try:
+            if encoder is None:
+                box = stream.box
+                encoder = VideoEncoder(stream.codec, box.width, box.height, fps=_FRAMES_A_SECOND, bit_rate=bit_rate)
+                if encoder.codec is not stream.codec:  # the server that began the stream had an encoder for it
+                    raise OperationError(f"there is no {stream.codec.name} encoder")
+                self._encoders[stream.stream_id] = encoder
+            encoder.change_bit_rate(bit_rate)
+            data = encoder.encode(pixels[stream.box.area], moment.multi_media_time)
+        except OperationError:
+            self._view.streams.refused.add(stream.codec)
+            self._end(stream, output)
+            return False
+        if data is None:
+            return False
+        stream.frame_bytes = len(data)
         output.add(wire.StreamData(stream.stream_id, moment.multi_media_time, data), len(data))
-        if room is not None:
-            if len(data) + _PENDING > room:
-                stream.quality = max(_LOWEST_QUALITY, stream.quality - 15)
-            elif 3 * len(data) < room:
-                stream.quality = min(self._settings.jpeg_quality, stream.quality + 3)
         return True
+
+    def _bit_rate(self, stream: Stream) -> int:
+        """The stream's share of the link; a quarter of that is left to everything else."""
+        share = self._settings.max_video_bit_rate
+        if self.bandwidth is not None:
+            share = min(share, self.bandwidth * 3 // 4)
+        return max(_LOWEST_BIT_RATE, min(stream.bit_rate, share // len(self._streams)))
 
 
 def _is_in(box: Box, others: Sequence[Box]) -> bool:

@@ -8,10 +8,23 @@ import numpy as np
 import numpy.typing as npt
 
 from spicehop.codecs.glz_encoding import GlzDictionary
-from spicehop.painting.digests import Digests, Flags, Grid, PictureDigests
-from spicehop.painting.imagecache import ImageCache
-from spicehop.painting.streams import Streams
+from spicehop.errors import ProtocolError
+from spicehop.painting.digests import TILE, Digests, Flags, Grid, PictureDigests
+from spicehop.painting.imagecache import CachedImage, ImageCache
+from spicehop.painting.palettecache import PaletteCache
+from spicehop.painting.state import (
+    ImageState,
+    StreamState,
+    SurfaceState,
+    ViewState,
+    bits,
+    check,
+    flags_of,
+    numbers,
+)
+from spicehop.painting.streams import Stream, Streams
 from spicehop.raster.region import Box
+from spicehop.wire.display_constants import VideoCodec
 
 LONG_AGO = -1e9
 
@@ -37,6 +50,27 @@ class SurfaceView:
         if self._rows is None:
             self._rows = np.zeros((self.grid.columns, self.grid.height), np.uint64)
         return self._rows
+
+    def state(self, surface_id: int) -> SurfaceState:
+        """As frozen data."""
+        digests = self.tiles.astype("<u8").tobytes()
+        return SurfaceState(
+            surface_id, self.grid.width, self.grid.height, digests, bits(self.stale), bits(self.lossy)
+        )
+
+    @classmethod
+    def restored(cls, state: SurfaceState) -> SurfaceView:
+        """What `state` was asked for."""
+        view = cls(state.width, state.height)
+        if state.digests or state.stale or state.lossy:
+            view.tiles = numbers(state.digests, view.tiles.size).reshape(view.tiles.shape)
+            view.stale = flags_of(state.stale, view.grid)
+            view.lossy = flags_of(state.lossy, view.grid)
+        return view
+
+    def resume(self, now: float) -> None:
+        """Count from now on how long tiles stand still of which nobody knows when they were drawn."""
+        self.drawn_at[self.drawn_at == LONG_AGO] = now
 
     def shown(self, tiles: Flags, picture: PictureDigests) -> None:
         """The client shows these tiles of a picture now."""
@@ -74,6 +108,7 @@ class ClientView:
         self.displays = displays
         self.surfaces: dict[int, SurfaceView] = {}
         self.images = ImageCache()
+        self.palettes = PaletteCache()
         self.streams = Streams()
         self.glz: GlzDictionary | None = None
         """The client's dictionary. It belongs to display 0 alone: its images must arrive in the order of their ids."""
@@ -86,3 +121,92 @@ class ClientView:
     def has_begun(self) -> bool:
         """Whether the client has a primary surface."""
         return 0 in self.surfaces
+
+    def state(self) -> ViewState:
+        """All of this as frozen data, except capabilities and the pixels of the GLZ dictionary."""
+        glz = self.glz
+        return ViewState(
+            display_id=self.display_id,
+            displays=self.displays,
+            preferred_compression=self.preferred_compression or 0,
+            preferred_codecs=self.preferred_codecs,
+            refused_codecs=tuple(sorted(self.streams.refused)),
+            cache_pixels=self.images.capacity,
+            glz_window=0 if glz is None else glz.capacity,
+            glz_next_id=0 if glz is None else glz.next_id,
+            streams_begun=self.streams.begun,
+            surfaces=tuple([view.state(number) for number, view in sorted(self.surfaces.items())]),
+            images=tuple([_image_state(image) for image in self.images]),
+            palettes=tuple([palette.unique for palette in self.palettes]),
+            streams=tuple([_stream_state(stream) for stream in self.streams.running.values()]),
+        )
+
+    @classmethod
+    def restored(
+        cls, state: ViewState, capabilities: Iterable[int] = (), *, glz: GlzDictionary | None = None
+    ) -> ClientView:
+        """The view that `state` was asked for; `ProtocolError` when its numbers contradict each other.
+
+        `glz` is the client's dictionary with its pixels, where that has come another way. Without it the ids go on and
+        its window begins anew.
+        """
+        check(state)
+        view = cls(capabilities, display_id=state.display_id, displays=state.displays)
+        view.preferred_compression = state.preferred_compression or None
+        view.preferred_codecs = tuple(state.preferred_codecs)
+        view.images.capacity = state.cache_pixels
+        if glz is not None and (glz.next_id, glz.capacity) == (state.glz_next_id, state.glz_window):
+            view.glz = glz
+        elif state.glz_window:
+            view.glz = GlzDictionary(state.glz_window, next_id=state.glz_next_id)
+        for surface in state.surfaces:
+            view.surfaces[surface.surface_id] = SurfaceView.restored(surface)
+        for image in state.images:
+            view.images.put(_image(image))
+        for unique in state.palettes:
+            view.palettes.restore(unique)
+        view.streams.refused = set(state.refused_codecs)
+        view.streams.begun = state.streams_begun
+        for stream in state.streams:
+            view.streams.running[stream.stream_id] = _stream(stream, view.surfaces[0].grid)
+        return view
+
+
+def _image_state(image: CachedImage) -> ImageState:
+    return ImageState(image.image_id, image.width, image.height, np.array(image.tiles, "<u8").tobytes())
+
+
+def _image(state: ImageState) -> CachedImage:
+    if not state.width or not state.height or not state.image_id:
+        raise ProtocolError("a display's state has an image without pixels or id")
+    count = (state.height // TILE) * (state.width // TILE)
+    tiles = numbers(state.digests, count).tolist() if state.digests else []
+    return CachedImage(state.image_id, state.width, state.height, tuple(tiles))
+
+
+def _stream_state(stream: Stream) -> StreamState:
+    left, top, right, bottom = stream.box
+    return StreamState(
+        stream.stream_id,
+        stream.unique_id,
+        stream.codec,
+        left,
+        top,
+        right,
+        bottom,
+        stream.bit_rate,
+        bits(stream.active),
+    )
+
+
+def _stream(state: StreamState, grid: Grid) -> Stream:
+    box = Box(state.left, state.top, state.right, state.bottom)
+    if box.is_empty or box.intersect(grid.box) != box:
+        raise ProtocolError("a stream of a display's state is not on the screen")
+    try:
+        codec = VideoCodec(state.codec)
+    except ValueError:
+        raise ProtocolError(f"video codec {state.codec} does not exist") from None
+    stream = Stream(state.stream_id, state.unique_id, codec, box, grid, state.bit_rate)
+    stream.active &= flags_of(state.active, grid)
+    return stream
