@@ -163,3 +163,57 @@ async def test_over_tls_with_a_ticket(start_gtk_client: StartGtkClient, tmp_path
         await freeze(server, guest)
         await assert_shows(client, guest, tmp_path)
         assert not client.criticals
+
+
+async def test_sound_arrives(start_gtk_client: StartGtkClient) -> None:
+    async with serving() as (server, _, _lines):
+        client = await start_gtk_client(server.port)
+        await client.wait_event("playing", channels=2)
+        await asyncio.sleep(0.5)
+        client.send("totals")
+        totals = await client.wait_event("totals")
+        assert totals["sound"] > 48_000 * 4 // 5
+        assert totals["peak"] > 8
+        assert not client.criticals
+
+
+async def test_the_mouse_both_ways(start_gtk_client: StartGtkClient) -> None:
+    async with serving() as (server, _, lines):
+        client = await start_gtk_client(server.port)
+        await client.wait_event("mouse-mode", mode=2)
+        await session_open(client)
+        for place in range(40):
+            client.send("position", x=100 + place, y=200)
+        client.send("button", button=1)
+        await until(lambda: any("kind=absolute x=139 y=200" in line for line in lines), "the last position")
+        await until(lambda: sum("button n=" in line for line in lines) == 2, "a click")
+        client.send("mode", mode=1)
+        await client.wait_for(lambda: client.events[-1].get("mode") == 1, "the other mouse mode")
+        for _ in range(40):
+            client.send("motion", dx=2, dy=-1)
+
+        def moved() -> tuple[int, int]:
+            found = [line.split() for line in lines if "kind=relative" in line]
+            words = [dict(word.split("=") for word in line if "=" in word) for line in found]
+            return sum(int(one["x"]) for one in words), sum(int(one["y"]) for one in words)
+
+        await until(lambda: moved() == (80, -40), "all movements")
+        assert not client.criticals
+
+
+async def test_clipboards_and_another_size(start_gtk_client: StartGtkClient, tmp_path: Path) -> None:
+    async with serving() as (server, guest, lines):
+        client = await start_gtk_client(server.port)
+        await session_open(client)
+        await client.wait_event("agent", connected=True)
+        client.send("offer", size=100_000)
+        offered = await client.wait_event("offered")
+        await client.wait_event("clipboard-given")
+        await until(lambda: any("clipboard" in line and f"{offered['checksum']:08x}" in line for line in lines), "the text")
+        client.send("key", code=63)
+        await client.wait_event("clipboard")
+        client.send("resize", width=800, height=600)
+        await client.wait_event("surface", width=800, height=600)
+        await freeze(server, guest)
+        await assert_shows(client, guest, tmp_path)
+        assert not client.criticals

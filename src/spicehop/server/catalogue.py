@@ -11,9 +11,10 @@ from spicehop.channels.serving.pipe import ServerPipe
 from spicehop.channels.serving.playback import ServerPlayback
 from spicehop.channels.serving.record import ServerRecord
 from spicehop.channels.serving.smartcard import ServerSmartcard
+from spicehop.codecs.sound import can_decode, can_encode
 from spicehop.guests.interface import Guest
 from spicehop.server.served import ChannelKey
-from spicehop.wire.constants import ChannelType
+from spicehop.wire.constants import AudioMode, ChannelType, PlaybackCap, RecordCap
 
 _CLASSES: dict[int, type[ServerChannel]] = {
     ChannelType.MAIN: ServerMain,
@@ -42,7 +43,12 @@ class Catalogue:
 
     def capabilities(self, kind: int) -> frozenset[int]:
         """What the server announces for a kind of channel."""
-        return _CLASSES.get(kind, ServerPipe).capabilities()
+        bits = _CLASSES.get(kind, ServerPipe).capabilities()
+        if kind == ChannelType.PLAYBACK and can_encode(AudioMode.OPUS):
+            return bits | {PlaybackCap.OPUS}
+        if kind == ChannelType.RECORD and can_decode(AudioMode.OPUS):
+            return bits | {RecordCap.OPUS}
+        return bits
 
     def machine(self, kind: int, channel_id: int, peer: Peer, now: float) -> ServerChannel:
         """The machine for a client's channel."""
@@ -56,11 +62,9 @@ class Catalogue:
             case ChannelType.CURSOR:
                 return ServerCursor(channel_id, peer, now)
             case ChannelType.PLAYBACK:
-                playback = ServerPlayback(channel_id, peer, now)
-                playback.begin(now)
-                return playback
+                return ServerPlayback(channel_id, peer, now)
             case ChannelType.RECORD:
-                return ServerRecord(channel_id, peer, now)
+                return ServerRecord(channel_id, peer, now, opus=can_decode(AudioMode.OPUS))
             case ChannelType.SMARTCARD:
                 return ServerSmartcard(channel_id, peer, now)
             case _:

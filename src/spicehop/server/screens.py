@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from spicehop.channels.serving.display import ServerDisplay
+from spicehop.channels.serving.main import multi_media_time
 from spicehop.guests.interface import Display, DisplayChange
 from spicehop.painting import ClientView, Painter, PaintSettings, SharedImages
 from spicehop.server.served import ServedChannel
@@ -61,16 +62,29 @@ class ScreenFeed:
 
     def paint(self, now: float, interval: float) -> None:
         """Make a frame when there is something to show and the client can take it."""
-        if not self._dirty or now < self._next_frame or not self.served.writable or not self.machine.ready:
+        due = self.painter.next_deadline()
+        if not self._dirty and (due is None or now < due):
+            return
+        if now < self._next_frame or not self.served.writable or not self.machine.ready:
             return
         changes, complete = self._changes, self._complete
         self._changes, self._complete = [], True
         room = max(SMALLEST_ROOM, int(self.machine.flight_limit) - self.machine.delivery.in_flight)
+        if self.machine.delivery.rate is not None:
+            self.painter.bandwidth = int(8 * self.machine.delivery.rate)
         messages = self.painter.paint(
-            self.screen.pixels, self.screen.surfaces, changes, now, complete=complete, room=room
+            self.screen.pixels,
+            self.screen.surfaces,
+            changes,
+            now,
+            complete=complete,
+            room=room,
+            multi_media_time=multi_media_time(now),
         )
         self._dirty = self.painter.is_behind
         if not messages:
+            # Nothing that shows; a painter whose time has come is not asked again at once.
+            self._next_frame = now + interval
             return
         for message in messages:
             self.machine.send(message)
@@ -81,13 +95,14 @@ class ScreenFeed:
     @property
     def settled(self) -> bool:
         """Whether the client was sent all there is to see."""
-        return not self._dirty and self.machine.idle
+        return not self._dirty and self.machine.idle and self.painter.next_deadline() is None
 
     def next_deadline(self) -> float | None:
         """When the next frame may be made; None when there is none to make, or the client has to move first."""
-        if self._dirty and self.served.writable and self.machine.ready:
-            return self._next_frame
-        return None
+        if not self.served.writable or not self.machine.ready:
+            return None
+        due = self._next_frame if self._dirty else self.painter.next_deadline()
+        return None if due is None else max(due, self._next_frame)
 
 
 def spread(screens: Sequence[Display], feeds: Iterable[ScreenFeed]) -> None:

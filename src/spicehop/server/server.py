@@ -332,7 +332,11 @@ class SpiceServer:
     def display_linked(self, session: ServedSession, served: ServedChannel) -> ScreenFeed:
         """For sessions: a display channel begins."""
         screen = self.guest.displays[served.machine.channel_id]
-        view = ClientView(served.machine.peer.capabilities.channel)
+        view = ClientView(
+            served.machine.peer.capabilities.channel,
+            display_id=served.machine.channel_id,
+            displays=len(self.guest.displays),
+        )
         return ScreenFeed(screen, served, self._settings, self._shared, view)
 
     def channel_released(self, session: ServedSession, served: ServedChannel, reason: str) -> None:

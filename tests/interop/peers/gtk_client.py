@@ -11,6 +11,10 @@ Needs the Python that has `gi`, which is Debian's own. Commands come on standard
     stream size=N rate=BYTES    numbered records of 16 bytes to the port; `streamed` when all are written
     offer size=N                offer the clipboard a text of numbered lines
     save file=PATH              the picture, as a PPM
+    mode mode=1                 ask for a mouse mode: 1 of the server, 2 of the client
+    motion dx=1 dy=2            move the pointer; position x= y= places it
+    button button=1             one mouse button, pressed and released
+    resize width=W height=H     ask for a monitor of this size
     totals                      `totals` with what was sent and received
     quit
 
@@ -94,6 +98,8 @@ class Client:
         self.port_sent = 0
         self.port_received = 0
         self.keys_typed = 0
+        self.sound_bytes = 0
+        self.sound_peak = 0  # the largest high byte of a sample: not 0 when something can be heard
         self.offered = b""
         listen(session, "channel-new", self.channel_came)
         listen(session, "channel-destroy", lambda _, channel: say("channel-gone", kind=type(channel).__name__))
@@ -113,6 +119,9 @@ class Client:
         elif kind == "DisplayChannel":
             listen(channel, "display-primary-create", lambda *a: say("surface", width=a[2], height=a[3]))
             listen(channel, "display-mark", lambda _, mark: say("mark", mark=mark))
+        elif kind == "PlaybackChannel":
+            listen(channel, "playback-start", lambda _, *what: say("playing", format=what[0], channels=what[1]))
+            listen(channel, "playback-data", self.sound_came)
         elif kind == "PortChannel":
             listen(channel, "notify::port-opened", self.port_changed)
             listen(channel, "notify::port-name", self.port_changed)
@@ -150,6 +159,10 @@ class Client:
 
     def port_changed(self, port, _):
         say("port", name=port.get_property("port-name"), opened=port.get_property("port-opened"))
+
+    def sound_came(self, _, data, size):
+        self.sound_bytes += size
+        self.sound_peak = max(self.sound_peak, *ctypes.string_at(address(data), size)[1::2])
 
     def port_data_came(self, _, data, size):
         self.echo.write(ctypes.string_at(address(data), size))
@@ -232,7 +245,26 @@ class Client:
         say("saved", file=file, width=primary.width, height=primary.height)
 
     def do_totals(self):
-        say("totals", keys=self.keys_typed, port_sent=self.port_sent, port_received=self.port_received)
+        port = {"port_sent": self.port_sent, "port_received": self.port_received}
+        say("totals", keys=self.keys_typed, **port, sound=self.sound_bytes, peak=self.sound_peak)
+
+    def do_mode(self, mode):
+        self.channels["MainChannel"].request_mouse_mode(mode)
+
+    def do_motion(self, dx, dy):
+        self.channels["InputsChannel"].motion(dx, dy, 0)
+
+    def do_position(self, x, y):
+        self.channels["InputsChannel"].position(x, y, 0, 0)
+
+    def do_button(self, button):
+        self.channels["InputsChannel"].button_press(button, 1 << button - 1)
+        self.channels["InputsChannel"].button_release(button, 0)
+
+    def do_resize(self, width, height):
+        main = self.channels["MainChannel"]
+        main.update_display_enabled(0, True, False)
+        main.update_display(0, 0, 0, width, height, True)
 
     def do_quit(self):
         self.loop.quit()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from spicehop.channels.serving.channel import ChannelState, Peer, ServerChannel
 from spicehop.channels.serving.main import multi_media_time
 from spicehop.wire import playback
-from spicehop.wire.constants import AudioFormat, AudioMode, ChannelType, PlaybackCap
+from spicehop.wire.constants import AudioFormat, ChannelType, PlaybackCap
 
 BACKLOG = 128 * 1024
 """Bytes of sound that may wait for a client: about 0.7 s of raw samples."""
@@ -32,18 +32,15 @@ class PlaybackState:
 class ServerPlayback(ServerChannel):
     """Tells one client what to play, and how loud."""
 
-    def __init__(
-        self, channel_id: int, peer: Peer, now: float, *, opus: bool = False, state: PlaybackState | None = None
-    ) -> None:
+    def __init__(self, channel_id: int, peer: Peer, now: float, state: PlaybackState | None = None) -> None:
         super().__init__(ChannelType.PLAYBACK, channel_id, peer, now, state.channel if state else None)
-        self.mode: int = state.mode if state else AudioMode.RAW
+        self.mode: int = state.mode if state else 0
+        """The `AudioMode` the client was told, 0 for none yet."""
         self._playing = state.playing if state else None
         self._volume = state.volume if state else ()
         self._muted = state.muted if state else False
         self.left_out = 0
         """Bytes of sound that the client did not get."""
-        if state is None and opus and PlaybackCap.OPUS in peer.capabilities.channel:
-            self.mode = AudioMode.OPUS
 
     @classmethod
     def capabilities(cls) -> frozenset[int]:
@@ -53,9 +50,16 @@ class ServerPlayback(ServerChannel):
         """What a later server needs."""
         return PlaybackState(self.channel_state(), self.mode, self._playing, self._volume, self._muted)
 
-    def begin(self, now: float) -> None:
-        """Say how sound is coded."""
-        self.send(playback.Mode(multi_media_time(now), self.mode))
+    @property
+    def takes_opus(self) -> bool:
+        """Whether the client decodes Opus."""
+        return PlaybackCap.OPUS in self.peer.capabilities.channel
+
+    def code(self, mode: int, now: float) -> None:
+        """How sound is coded from now on, an `AudioMode`; said when it changes."""
+        if mode != self.mode:
+            self.mode = mode
+            self.send(playback.Mode(multi_media_time(now), mode))
 
     def loudness(self, volume: tuple[int, ...], *, muted: bool) -> None:
         """The guest's volume; said when it changes."""
