@@ -92,6 +92,8 @@ class Connection:
         if self.end is not None:
             for message in self.end.read(data):
                 self.heard.append(message)
+                if isinstance(message, vmc.VmcData):
+                    self._stage.port_sent += message.data
                 self._stage.lines.append(f"{self.name} > {self.server.name}    {message.NAME}")
             return
         self._buffer += data
@@ -207,8 +209,8 @@ class Stage:
         self.servers: dict[tuple[str, int], Server] = {}
         self.events: list[c.SessionEvent] = []
         self.lines: list[str] = []
-        self.blocked: set[int] = set()
-        """Connections whose adapter takes no more bytes: each is blocked after its first."""
+        self.port_sent = bytearray()
+        """Port bytes in the order in which they reached a server, whichever."""
         self._connections: dict[int, Connection] = {}
         self._running = False
         self._ready: deque[tuple[int, Address]] = deque()

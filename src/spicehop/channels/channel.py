@@ -317,6 +317,9 @@ class ClientChannel:
         """Handle a message that is not of the base; the default passes it on."""
         events.append(Received(message))
 
+    def delivered(self, message: Message) -> None:
+        """A message that the channel passed on has reached whoever works with the channel."""
+
     def _set_ack(self, message: base.SetAck) -> None:
         assert self._connection is not None
         self._connection.ack_window, self._connection.since_ack = message.window, 0

@@ -137,7 +137,6 @@ class VmcChannel(ClientChannel):
     def handle(self, message: Message, events: list[ChannelEvent], now: float) -> None:
         match message:
             case vmc.VmcData():
-                self.bytes_delivered += len(message.data)
                 self._guest_talked(now)
             case vmc.VmcCompressedData():
                 raise ProtocolError(f"{self.name}: compressed data came, which was not offered")
@@ -150,6 +149,10 @@ class VmcChannel(ClientChannel):
             case _:
                 pass
         events.append(Received(message))
+
+    def delivered(self, message: Message) -> None:
+        if isinstance(message, vmc.VmcData):
+            self.bytes_delivered += len(message.data)
 
     def _guest_talked(self, now: float) -> None:
         self._refill(now)

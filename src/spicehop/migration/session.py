@@ -434,6 +434,7 @@ class ClientSession:
             self._guest_alive(key, now)
         self.restorer.message_received(key, message)
         self.emit(c.MessageReceived(key, message))
+        self.channels[key].delivered(message)
         if key == MAIN:
             self._main_message(message, now)
 

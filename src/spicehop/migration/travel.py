@@ -276,6 +276,8 @@ class Travel:
         if key in self._called_off:
             self._called_off.discard(key)
             return False
+        if key in self._moved:
+            raise ProtocolError(f"{name_of(key)}: MIGRATE came from the target, and the migration to it is not over")
         if not self._session.machine.takes(ClientInput.MIGRATE_RECEIVED):
             raise ProtocolError(f"{name_of(key)}: MIGRATE came, and no migration is under way")
         match self._session.state:
