@@ -178,8 +178,10 @@ def _equal_cells(
         while count + 2 <= limit:
             memcpy(cython.address(pair), one + count, 8)
             memcpy(cython.address(wanted), other + count, 8)
-            if ((pair ^ wanted) & (mask * _PAIR)) != 0:
-                break
+            pair = (pair ^ wanted) & (mask * _PAIR)
+            if pair != 0:
+                # The lower half is the first of the two.
+                return count + ((pair & _LOW) == 0)
             count += 2
     while count < limit and ((one[count] ^ other[count]) & mask) == 0:
         count += 1
@@ -242,19 +244,19 @@ def _put_cells(
 def _put_length(
     target: cython.uchar[::1], pos: cython.Py_ssize_t, length: cython.Py_ssize_t, low: cython.uint
 ) -> cython.Py_ssize_t:
-    """Write the control byte of a match, `low` being its lower five bits, and what does not fit in it of the length."""
-    if length < 7:
-        target[pos] = (length << 5) | low
-        return pos + 1
-    target[pos] = 0xE0 | low
+    """Write the control byte of a match, `low` being its lower five bits, and what does not fit in it of the length.
+
+    No branch depends on the length as long as it is usual: what is written too much is overwritten.
+    """
+    target[pos] = ((length if length < 7 else 7) << 5) | low
     pos += 1
     length -= 7
     while length >= 255:
         target[pos] = 255
         pos += 1
         length -= 255
-    target[pos] = length
-    return pos + 1
+    target[pos] = length & 255
+    return pos + (length >= 0)
 
 
 @cython.cfunc
@@ -265,16 +267,13 @@ def _put_match(
     target: cython.uchar[::1], pos: cython.Py_ssize_t, length: cython.Py_ssize_t, dist: cython.Py_ssize_t
 ) -> cython.Py_ssize_t:
     """Write an LZ match; `length` and `dist` come with their biases taken off."""
-    if dist < _NEAR:
-        pos = _put_length(target, pos, length, dist >> 8)
-        target[pos] = dist & 255
-        return pos + 1
-    pos = _put_length(target, pos, length, 31)
+    far: cython.bint = dist >= _NEAR
+    pos = _put_length(target, pos, length, 31 if far else dist >> 8)
+    target[pos] = 255 if far else dist & 255
     dist -= _NEAR
-    target[pos] = 255
-    target[pos + 1] = dist >> 8
+    target[pos + 1] = (dist >> 8) & 255
     target[pos + 2] = dist & 255
-    return pos + 3
+    return pos + (3 if far else 1)
 
 
 @cython.cfunc
@@ -595,13 +594,13 @@ def _window_pass(
     literals: cython.Py_ssize_t = 0
     begin: cython.Py_ssize_t
     place: cython.Py_ssize_t
-    offset: cython.Py_ssize_t
+    offset: cython.Py_ssize_t = 0
     length: cython.Py_ssize_t
     longer: cython.Py_ssize_t
     mixed: cython.ulonglong
     entry: cython.ulonglong
     anchor: cython.ulonglong
-    back: cython.ulonglong
+    back: cython.ulonglong = 0
     root: cython.ulonglong
     aging: cython.ulonglong = (own - oldest) // 2
     salt: cython.ulonglong = kinds[own & (ids.shape[0] - 1)]
@@ -633,8 +632,6 @@ def _window_pass(
                         length = longer
                         entry = anchor
         begin = i
-        back = 0
-        offset = 0
         if length > 0:
             place = (entry & _LOW) - 1
             back = (own - (entry >> 32)) & _LOW
@@ -647,7 +644,9 @@ def _window_pass(
                 place -= 1
                 length += 1
             offset = begin - place - 1 if back == 0 else place
-        if width * length <= 3 + _extra_bytes(back, offset) + (1 if offset >= _MEDIUM else 0):
+            if width * length <= 3 + _extra_bytes(back, offset) + (offset >= _MEDIUM):
+                length = 0
+        if length == 0:
             before = one
             one = two
             two = three
