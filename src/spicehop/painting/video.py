@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spicehop.codecs import jpeg_encoding, lz_encoding
 from spicehop.codecs.bitmap import Pixels
 from spicehop.codecs.video import VideoEncoder, can_encode
 from spicehop.errors import OperationError
 from spicehop.painting import messages
 from spicehop.painting.candidates import Candidates
 from spicehop.painting.digests import Flags
-from spicehop.painting.images import is_photo
 from spicehop.painting.output import Output
 from spicehop.painting.settings import PaintSettings, Video
 from spicehop.painting.streams import Stream
@@ -38,6 +38,9 @@ _REPORT_FRAMES, _REPORT_MS = 5, 1000
 _CANNOT_DECODE = 2**32 - 1
 _LOWEST_BIT_RATE = 200_000
 _FRAMES_A_SECOND = 25
+_SAMPLE = 512
+"""Pixels a side of what is looked at."""
+_FILM_RATIO = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ class VideoPainter:
                 return
             if codec is VideoCodec.H264:
                 box = _even(box, self._surface.grid.box)
-            if self._settings.video is Video.ALL or is_photo(pixels[box.area]):
+            if self._settings.video is Video.ALL or _is_film(pixels[box.area], self._settings.jpeg_quality):
                 for stream in list(self._streams.values()):
                     if not stream.box.intersect(box).is_empty:
                         self._end(stream, output)
@@ -237,6 +240,14 @@ class VideoPainter:
         if self.bandwidth is not None:
             share = min(share, self.bandwidth * 3 // 4)
         return max(_LOWEST_BIT_RATE, min(stream.bit_rate, share // len(self._streams)))
+
+
+def _is_film(pixels: Pixels, quality: int) -> bool:
+    """Whether JPEG makes a picture so much smaller than lossless coding does, by its middle."""
+    height, width = pixels.shape[:2]
+    top, left = max(0, height - _SAMPLE) // 2, max(0, width - _SAMPLE) // 2
+    sample = pixels[top : top + _SAMPLE, left : left + _SAMPLE]
+    return len(lz_encoding.encode(sample)) > _FILM_RATIO * len(jpeg_encoding.encode(sample, quality))
 
 
 def _is_in(box: Box, others: Sequence[Box]) -> bool:
