@@ -209,7 +209,8 @@ async def test_clipboards_and_another_size(start_gtk_client: StartGtkClient, tmp
         client.send("offer", size=100_000)
         offered = await client.wait_event("offered")
         await client.wait_event("clipboard-given")
-        await until(lambda: any("clipboard" in line and f"{offered['checksum']:08x}" in line for line in lines), "the text")
+        checksum = f"{offered['checksum']:08x}"
+        await until(lambda: any("clipboard" in line and checksum in line for line in lines), "the text")
         client.send("key", code=63)
         await client.wait_event("clipboard")
         client.send("resize", width=800, height=600)

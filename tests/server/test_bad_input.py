@@ -8,22 +8,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding
-from cryptography.hazmat.primitives.serialization import load_der_public_key
+from raw_link import COMMON, TIMEOUT, RawLink, opened
 from small_guest import SmallGuest
 from waiting import until
 
 import spicehop
 from spicehop.server import AcceptLimits, Security, ServerOptions, SpiceServer
-from spicehop.wire import inputs, main, registry, vmc
-from spicehop.wire.constants import AuthMechanism, ChannelType, CommonCap, Direction, LinkResult
-from spicehop.wire.framing import FrameReader, encode_frame
-from spicehop.wire.layout import Message
+from spicehop.wire import inputs, registry, vmc
+from spicehop.wire.constants import AuthMechanism, ChannelType, Direction, LinkResult
+from spicehop.wire.framing import encode_frame
 from spicehop.wire.link import Capabilities, LinkMessage, LinkReply
 
-TIMEOUT = 10.0
-COMMON = frozenset({CommonCap.PROTOCOL_AUTH_SELECTION, CommonCap.AUTH_SPICE, CommonCap.MINI_HEADER})
 QUICK = AcceptLimits(deadline=1.0, bytes_before=20_000)
 
 
@@ -52,64 +47,6 @@ async def ends_with(server: SpiceServer, stream: bytes) -> bytes:
         return b""
     finally:
         writer.close()
-
-
-class RawLink:
-    """A client's link by hand."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-        self.frames = FrameReader(mini_header=True)
-        self.kind = 0
-
-    @classmethod
-    async def open(cls, port: int, kind: int, connection_id: int = 0, password: bytes = b"") -> tuple[int, RawLink]:
-        """The link's result, and the link."""
-        link = cls(*await asyncio.open_connection("127.0.0.1", port))
-        link.kind = kind
-        link.writer.write(LinkMessage(connection_id, kind, 0, Capabilities(COMMON)).encode())
-        async with asyncio.timeout(TIMEOUT):
-            size = struct.unpack("<12xI", await link.reader.readexactly(16))[0]
-            reply = LinkReply.decode(await link.reader.readexactly(size))
-            if reply.error:
-                return reply.error, link
-            key = load_der_public_key(reply.public_key)
-            scheme = padding.OAEP(mgf=padding.MGF1(hashes.SHA1()), algorithm=hashes.SHA1(), label=None)
-            ticket = key.encrypt(password + b"\0", scheme)  # type: ignore[union-attr,call-arg]
-            link.writer.write(struct.pack("<I", AuthMechanism.SPICE) + ticket)
-            return struct.unpack("<I", await link.reader.readexactly(4))[0], link
-
-    def send(self, message: Message) -> None:
-        number = registry.number_of(message, self.kind, Direction.FROM_CLIENT)
-        self.writer.write(encode_frame(number, message.encode(), mini_header=True))
-
-    async def first(self, wanted: type[Message]) -> Message:
-        """The first message of a class."""
-        async with asyncio.timeout(TIMEOUT):
-            while True:
-                for frame in self.frames.feed(await self.reader.read(1 << 16)):
-                    message = registry.decode(self.kind, Direction.FROM_SERVER, frame.number, frame.body)
-                    if isinstance(message, wanted):
-                        return message
-
-    async def closed(self) -> None:
-        """Wait until the server closes it."""
-        async with asyncio.timeout(TIMEOUT):
-            try:
-                while await self.reader.read(1 << 16):
-                    pass
-            except ConnectionResetError:
-                pass
-        self.writer.close()
-
-
-async def opened(server: SpiceServer, password: bytes = b"") -> tuple[RawLink, int]:
-    """A main channel by hand, and its session's number."""
-    result, link = await RawLink.open(server.port, ChannelType.MAIN, password=password)
-    assert result == LinkResult.OK
-    init = await link.first(main.Init)
-    assert isinstance(init, main.Init)
-    return link, init.session_id
 
 
 # -- before authentication --------------------------------------------------------------------------------------------
@@ -189,7 +126,7 @@ async def test_an_empty_password_opens_nothing() -> None:
 async def test_channels_that_cannot_be_had() -> None:
     security = {ChannelType.INPUTS: Security.TLS}
     async with serving(security=security) as server:
-        link, session_id = await opened(server)
+        link, session_id = await opened(server.port)
         for kind, connection_id, code in (
             (ChannelType.INPUTS, session_id, LinkResult.NEED_SECURED),
             (ChannelType.DISPLAY, session_id ^ 1, LinkResult.BAD_CONNECTION_ID),
@@ -228,7 +165,7 @@ async def test_channels_that_cannot_be_had() -> None:
 )
 async def test_nonsense_on_the_main_channel_ends_the_session(stream: bytes) -> None:
     async with serving() as server:
-        link, _ = await opened(server)
+        link, _ = await opened(server.port)
         link.writer.write(stream)
         await link.closed()
         await until(lambda: len(server.sessions) == 0)
@@ -236,7 +173,7 @@ async def test_nonsense_on_the_main_channel_ends_the_session(stream: bytes) -> N
 
 async def test_nonsense_on_one_channel_costs_that_channel() -> None:
     async with serving() as server:
-        link, session_id = await opened(server)
+        link, session_id = await opened(server.port)
         _, keys = await RawLink.open(server.port, ChannelType.INPUTS, session_id)
         keys.writer.write(encode_frame(9999, b"", mini_header=True))
         await keys.closed()
@@ -252,7 +189,7 @@ async def test_nonsense_on_one_channel_costs_that_channel() -> None:
 
 async def test_a_client_that_asks_and_does_not_read_is_not_read_either() -> None:
     async with serving() as server:
-        link, session_id = await opened(server)
+        link, session_id = await opened(server.port)
         _, keys = await RawLink.open(server.port, ChannelType.INPUTS, session_id)
         motion = encode_frame(111, inputs.MouseMotion(1, 1, 0).encode(), mini_header=True)
         link.writer.transport.set_write_buffer_limits(high=1 << 20)
@@ -278,7 +215,7 @@ async def test_a_port_whose_client_does_not_read() -> None:
         guest = server.guest
         assert isinstance(guest, SmallGuest)
         device = guest.ports[0]
-        link, session_id = await opened(server)
+        link, session_id = await opened(server.port)
         _, port = await RawLink.open(server.port, ChannelType.PORT, session_id)
         total = 24 * 1024 * 1024
         device.to_give += bytes(range(256)) * (total // 256)
@@ -306,7 +243,7 @@ async def test_a_device_that_takes_nothing_stops_the_client_and_loses_nothing() 
         assert isinstance(guest, SmallGuest)
         device = guest.ports[0]
         device.takes, device.echo = False, False
-        link, session_id = await opened(server)
+        link, session_id = await opened(server.port)
         _, port = await RawLink.open(server.port, ChannelType.PORT, session_id)
         piece = bytes(range(256)) * 256
         sent = 0
@@ -334,7 +271,7 @@ async def test_bytes_of_a_client_that_left_still_arrive() -> None:
         assert isinstance(guest, SmallGuest)
         device = guest.ports[0]
         device.takes, device.echo = False, False
-        link, session_id = await opened(server)
+        link, session_id = await opened(server.port)
         _, port = await RawLink.open(server.port, ChannelType.PORT, session_id)
         port.send(vmc.VmcData(b"last words"))
         await until(lambda: bool(server.devices.slots[(ChannelType.PORT, 0)].pipe.bytes_held))  # type: ignore[union-attr]
@@ -349,8 +286,8 @@ async def test_bytes_of_a_client_that_left_still_arrive() -> None:
 
 async def test_single_client_mode_ends_the_session_before() -> None:
     async with serving(several_clients=False) as server:
-        first, _ = await opened(server)
-        second, _ = await opened(server)
+        first, _ = await opened(server.port)
+        second, _ = await opened(server.port)
         await first.closed()
         assert len(server.sessions) == 1
         second.writer.close()
@@ -359,7 +296,7 @@ async def test_single_client_mode_ends_the_session_before() -> None:
 
 async def test_more_sessions_than_there_may_be() -> None:
     async with serving(limits=AcceptLimits(sessions=2)) as server:
-        links = [(await opened(server))[0] for _ in range(2)]
+        links = [(await opened(server.port))[0] for _ in range(2)]
         result, third = await RawLink.open(server.port, ChannelType.MAIN)
         assert result == LinkResult.ERROR
         await third.closed()

@@ -93,7 +93,11 @@ class Stream(asyncio.Protocol):
             return
         self._owner = None
         if self._transport.can_write_eof():
-            self._transport.write_eof()
+            try:
+                self._transport.write_eof()
+            except OSError:  # the peer has reset the connection, and the loop has not said so yet
+                self._transport.abort()
+                return
             self.resume_reading()
             self._linger = asyncio.get_running_loop().call_later(LINGER, self.abort)
         else:
