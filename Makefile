@@ -29,7 +29,7 @@ check: $(COMPILED) ## lint, types, and who may import whom
 	@$(VENV)/bin/lint-imports
 
 .PHONY: bench
-bench: peers-bench $(COMPILED) ## measure decoding, with ratios to the reference (ARGS="...")
+bench: peers-bench $(COMPILED) ## measure the codecs, with ratios to the reference (ARGS="...")
 	@$(RUN) -m bench $(ARGS)
 
 .PHONY: venv
