@@ -79,8 +79,8 @@ def encode(
 
     A part of a larger picture is fine. `dictionary` is for GLZ: the one of the client that gets the image, which must
     then be sent (see `GlzDictionary`); pixels that several clients get pass through `glz_encoding.shareable` first, so
-    that their dictionaries keep one copy. `quality` is for JPEG, 1 to 95. Raises ValueError where the codec does not take
-    an image of this size: see `GlzDictionary.takes` and `jpeg_encoding.takes`.
+    that their dictionaries keep one copy. `quality` is for JPEG, 1 to 95. Raises ValueError where the codec does not
+    take an image of this size: see `GlzDictionary.takes` and `jpeg_encoding.takes`.
     """
     height, width = pixels.shape[:2]
     lossy = compression is ImageCodec.JPEG
