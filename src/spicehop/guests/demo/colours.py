@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -33,15 +33,18 @@ def mixed(low: int, high: int, part: int, whole: int) -> int:
     return result
 
 
-def ramp(colours: Sequence[int], steps: int) -> Picture:
-    """`steps` colours that go evenly through all of `colours`, `(steps,)`."""
+@lru_cache(maxsize=64)
+def ramp(colours: tuple[int, ...], steps: int) -> Picture:
+    """`steps` colours that go evenly through all of `colours`, `(steps,)`; not to be written to."""
     last = len(colours) - 1
     values = []
     for step in range(steps):
         place = step * last
         first = min(place // max(1, steps - 1), last - 1)
         values.append(mixed(colours[first], colours[first + 1], place - first * (steps - 1), max(1, steps - 1)))
-    return np.array(values, "<u4")
+    result = np.array(values, "<u4")
+    result.flags.writeable = False
+    return result
 
 
 def frame(picture: Picture, colour: int) -> None:

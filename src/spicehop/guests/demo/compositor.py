@@ -154,13 +154,25 @@ class Compositor:
         outer = self._geometry.window_box(place)
         if damage.scrolled is not None:
             part = damage.scrolled.shifted(outer.left, outer.top)
-            if not self._is_clear(self._layer_of(place.kind), part):
+            if not self._show_scroll(self._layer_of(place.kind), part, damage.rows):
                 self._draw(part)
                 return
-            self._compose(part)
-            self._changes.moved(part._replace(top=part.top + damage.rows), part.left, part.top)
         for box in damage.boxes:
             self._draw(box.shifted(outer.left, outer.top))
+
+    def _show_scroll(self, layer: int, part: Box, rows: int) -> bool:
+        """A part of a layer has moved up by `rows`; False when so little of it is seen that it is better drawn."""
+        if part.intersect(self._geometry.screen) != part:
+            return False
+        covers = [cover for above in self._layers[layer + 1 :] if not (cover := above.box.intersect(part)).is_empty]
+        if sum(cover.width * cover.height for cover in covers) * 2 > part.width * part.height:
+            return False
+        self._compose(part)
+        self._changes.moved(part._replace(top=part.top + rows), part.left, part.top)
+        for cover in covers:  # was moved along, and is missing where it was
+            self._changes.drawn(SHOWN, cover)
+            self._changes.drawn(SHOWN, cover.shifted(0, -rows).intersect(part))
+        return True
 
     def _show_order(self, old: Sequence[Place], new: Sequence[Place]) -> None:
         """Windows that have others above or below them now, still at their old places."""
@@ -169,9 +181,10 @@ class Compositor:
             return
         places = {place.kind: place for place in old}
         self._arrange_layers(self.scene, [places[kind] for kind in wanted])
-        for kind in kinds:
-            if set(wanted[: wanted.index(kind)]) - set(kinds[: kinds.index(kind)]):  # others are below it now
-                self._draw(self._geometry.window_box(places[kind]))
+        boxes = {kind: self._geometry.window_box(place) for kind, place in places.items()}
+        for above, kind in enumerate(wanted):
+            for other in set(wanted[:above]) - set(kinds[: kinds.index(kind)]):  # these are below it only now
+                self._draw(boxes[kind].intersect(boxes[other]))
 
     def _show_moves(self, old: Sequence[Place], new: Sequence[Place]) -> None:
         current = {place.kind: place for place in old}

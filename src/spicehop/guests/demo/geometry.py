@@ -59,7 +59,7 @@ class Geometry:
     def window_size(self, kind: int) -> tuple[int, int]:
         """Width and height with title and border."""
         if kind == WindowKind.NOTES:
-            return self.width * 46 // 100, self.height * 45 // 100
+            return self.width * 46 // 100, self.height * 39 // 100
         if kind == WindowKind.LOG:
             return self.width * 52 // 100, self.height * 34 // 100
         if kind == WindowKind.FILM:

@@ -90,6 +90,7 @@ class DemoGuest:
         )
         self._compositor = Compositor(self._scene(), seed)
         self._pointer = self._pointer_now()
+        decode_saved(encode_saved(self._saved()))  # makes the layouts, so that nobody waits for them in a migration
 
     # What the server looks at.
 

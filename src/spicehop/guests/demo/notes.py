@@ -86,7 +86,8 @@ class Notes:
         moves = last[word:] if 0 < word < len(last) and letter != b" " else b""
         if moves:
             self._lines[-1] = last[:word]
-        self._begin_line(moves + letter, continues=True)
+        self._begin_line(moves, continues=True)
+        self._add(letter)
 
     def _begin_line(self, text: bytes, *, continues: bool) -> None:
         self._lines.append(text)

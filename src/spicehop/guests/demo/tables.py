@@ -48,7 +48,7 @@ def noise(size: int, seed: int) -> npt.NDArray[np.uint8]:
 
 def _octave(size: int, cells: int, seed: int) -> npt.NDArray[np.int64]:
     """Random values at `cells` by `cells` places, smooth between them."""
-    start = np.uint64((seed * 1_000_003 + cells) * 65_536)
+    start = np.uint64((seed * 1_000_003 + cells) * 65_536 % 2**64)
     corners = (scrambled(np.arange(cells * cells, dtype=np.uint64) + start) >> np.uint64(56)).astype(np.int64)
     grid = corners.reshape(cells, cells)
     step = size // cells
