@@ -20,7 +20,7 @@ QEMU drops input until it runs, and the channels go to the target before that (r
 MESSAGES_AT_ONCE = 6
 MESSAGES_PER_SECOND = 300.0
 """QEMU's PS/2 keyboard keeps 16 bytes that the guest has not read, up to 2 for each key event, and drops the rest."""
-RELEASES_PER_SECOND = 100.0
+RELEASES_PER_SECOND = 50.0
 """The pace of releases said again: most are not needed, and a guest that has just arrived is slow to read them."""
 MOTIONS_PER_ACK = 4
 MAX_MOTIONS_UNACKNOWLEDGED = 2 * MOTIONS_PER_ACK
