@@ -1,4 +1,4 @@
-"""Makes the helpers in `peers` importable by the tests of this folder, and starts the stock client for them."""
+"""Makes the helpers in `peers` importable by the tests of this folder, and starts stock clients and labs for them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,30 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 sys.path.insert(0, str(Path(__file__).with_name("peers")))
 
 from gtk_driver import GtkClient
+from migration_lab import Lab
+
+from spicehop.demo.guest_image import GuestImage
 
 StartGtkClient = Callable[..., Awaitable[GtkClient]]
+Report = Callable[[str, object], None]
+
+
+@pytest.fixture
+async def lab(guest_image: GuestImage, tmp_path: Path) -> AsyncIterator[Lab]:
+    """A guest that moves from QEMU to QEMU under a client of ours; all of it ends with the test."""
+    async with Lab(guest_image, tmp_path) as lab:
+        yield lab
+
+
+@pytest.fixture
+def report(record_property: Report) -> Report:
+    """`report(name, figure)` shows a figure with `-s` and keeps it in the JUnit report."""
+
+    def show(name: str, figure: object) -> None:
+        print(f"{name}: {figure}")
+        record_property(name, figure)
+
+    return show
 
 
 @pytest.fixture

@@ -7,15 +7,13 @@ target again, and never comes back from a target that it was sent to by mistake.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from migration_lab import Lab, Load, Machine, in_flight, missing_records, until
 from relay import Relay
 
 from spicehop.client import Session
-from spicehop.demo.guest_image import GuestImage
 from spicehop.demo.qemu import free_port
 from spicehop.errors import ConnectError, ConnectionLost
 from spicehop.migration import travel
@@ -23,23 +21,6 @@ from spicehop.migration.client import ClientState
 
 pytestmark = pytest.mark.peers
 Report = Callable[[str, object], None]
-
-
-@pytest.fixture
-async def lab(guest_image: GuestImage, tmp_path: Path) -> AsyncIterator[Lab]:
-    async with Lab(guest_image, tmp_path) as lab:
-        yield lab
-
-
-@pytest.fixture
-def report(record_property: Report) -> Report:
-    """Shows a figure with `-s` and keeps it in the JUnit report."""
-
-    def show(name: str, value: object) -> None:
-        print(f"{name}: {value}")
-        record_property(name, value)
-
-    return show
 
 
 async def begin(lab: Lab) -> tuple[Machine, Session, Load]:
@@ -167,9 +148,7 @@ async def test_a_source_that_dies_at_any_moment_of_handing_over(lab: Lab, report
     assert outcome.scheme in ("seamless", "switch-host")
 
 
-async def test_a_target_that_refuses_links_for_good(
-    lab: Lab, report: Report, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_target_that_refuses_links_for_good(lab: Lab, report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
     """The source cannot be kept from sending the client there; it tries for a time, then the session ends."""
     monkeypatch.setattr(travel, "SWITCH_HOST_DEADLINE", 2.5)
     source, session, load = await begin(lab)

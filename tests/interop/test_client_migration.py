@@ -6,15 +6,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from migration_lab import GRAB_CODE, Hop, Lab, in_flight, missing_records, repetitions, until
 from relay import Relay
 
 from spicehop.conductor import Options, migrate
-from spicehop.demo.guest_image import GuestImage
 from spicehop.demo.payload import clipboard_text, fnv1a
 from spicehop.demo.qemu import QemuOptions
 from spicehop.demo.serial import PRESSED, RELEASED
@@ -24,23 +22,6 @@ from spicehop.wire import main
 
 pytestmark = pytest.mark.peers
 Report = Callable[[str, object], None]
-
-
-@pytest.fixture
-async def lab(guest_image: GuestImage, tmp_path: Path) -> AsyncIterator[Lab]:
-    async with Lab(guest_image, tmp_path) as lab:
-        yield lab
-
-
-@pytest.fixture
-def report(record_property: Report) -> Report:
-    """Shows a figure with `-s` and keeps it in the JUnit report."""
-
-    def show(name: str, value: object) -> None:
-        print(f"{name}: {value}")
-        record_property(name, value)
-
-    return show
 
 
 def milliseconds(values: list[float]) -> str:

@@ -266,6 +266,8 @@ class Account:
     charged: Charge
     port: PortCount
     log: SerialLog
+    circumstances: tuple[str, ...]
+    """Of each key lost that is not libspice's: when it was written, to whom, and what happened near."""
 
     @property
     def figures(self) -> dict[str, object]:
@@ -293,11 +295,11 @@ class Account:
 
     def assert_only_keys_of_libspice(self) -> None:
         """Nothing lost but keys that libspice is charged with, nothing doubled, the guest content with its devices."""
-        assert self.charged.ours == (), self.figures
+        assert self.log.faults == ()
+        assert self.charged.ours == (), (self.figures, self.circumstances)
         assert self.keys.duplicated == 0, self.figures
         assert self.stuck_keys == [], self.figures
         assert self.port.is_complete, self.port
-        assert self.log.faults == ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -504,12 +506,17 @@ class Lab:
         log = self.serial()
         sent = [key.sent() for key in load.typed]
         keys = count_keys([key.code for key in sent], log)
-        return Account(
-            keys,
-            charge(keys, sent, self.stills),
-            count_port(load.port_sent, bytes(load.echo), log.port_totals),
-            log,
-        )
+        charged = charge(keys, sent, self.stills)
+        port = count_port(load.port_sent, bytes(load.echo), log.port_totals)
+        lost = tuple(self._circumstances(index, sent[index], keys) for index in charged.ours)
+        return Account(keys, charged, port, log, lost)
+
+    def _circumstances(self, index: int, key: SentKey, keys: KeyCount) -> str:
+        near = min(self.stills, key=lambda still: abs(still.stopped_at - key.pressed_at), default=None)
+        since = f"{1000 * (key.pressed_at - near.stopped_at):.0f} ms after a stop" if near is not None else "no stop"
+        where = "to that source" if near is not None and key.pressed_to == near.server else f"to {key.pressed_to}"
+        mask = f", masked by {keys.masked[index]}" if index in keys.masked else ""
+        return f"key {index} {since}, {where}{mask}"
 
     async def _quiet(self, load: Load) -> None:
         size = -1
