@@ -13,7 +13,7 @@ import json
 import platform
 import sys
 
-from bench import codecs, encoders, video, wire
+from bench import codecs, encoders, painting, video, wire
 from bench.reference import Reference
 from spicehop.codecs import is_compiled
 from spicehop.errors import OperationError
@@ -39,6 +39,7 @@ def main() -> int:
     encoded = encoders.measure(reference, rounds, scale)
     films = video.measure(10 if arguments.quick else 30, scale)
     messages = wire.measure(rounds, 10_000 if arguments.quick else 50_000)
+    painted = painting.measure(20 if arguments.quick else 100)
     problems += [
         f"{result.codec} on {result.picture} is slower than the reference: {result.ratio:.2f}"
         for result in decoded
@@ -46,6 +47,7 @@ def main() -> int:
     ]
     problems += [result.missed for result in encoded if result.missed is not None]
     problems += messages.goals_missed
+    problems += painted.goals_missed
     if arguments.json:
         found = {
             "python": platform.python_version(),
@@ -54,12 +56,13 @@ def main() -> int:
             "codecs": codecs.as_json(decoded),
             "encoders": encoders.as_json(encoded),
             "video": video.as_json(films),
+            "painting": painting.as_json(painted),
             "wire": wire.as_json(messages),
             "problems": problems,
         }
         print(json.dumps(found, indent=1))
     else:
-        for text in (codecs.table(decoded), encoders.table(encoded), video.table(films)):
+        for text in (codecs.table(decoded), encoders.table(encoded), video.table(films), painting.table(painted)):
             print(text, end="\n\n")
         print(wire.table(messages))
     for problem in problems:
