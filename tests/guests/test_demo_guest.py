@@ -210,6 +210,12 @@ def test_a_port_that_nobody_reads_takes_no_more_than_its_buffer() -> None:
     assert port.write(bytes(2_000_000)) == 2_000_000
 
 
+def test_it_has_only_the_devices_that_were_asked_for() -> None:
+    devices = DemoGuest(320, 240, loops=("webdav",)).devices
+    assert (devices.usbredir, devices.smartcard) == ((), None)
+    assert devices.webdav is not None
+
+
 def test_the_port_says_who_comes_and_goes() -> None:
     bench = Bench()
     port = bench.guest.devices.ports[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from spicehop.errors import StateError, UsageError
@@ -29,6 +29,7 @@ from spicehop.wire.constants import AGENT_CHUNK_BYTES, MouseButton
 FRAME = 40_000
 """Microseconds from one frame to the next."""
 ECHO_PORT = "org.example.echo.0"
+LOOPS = ("usbredir", "smartcard", "webdav")
 _SAMENESS = uuid.UUID("5b1c0f3e-3f65-4a86-9d2a-7d9a54f0c0de")
 
 
@@ -41,7 +42,8 @@ class DemoGuest:
 
     `log` gets each line of its log, without the line feed; `spicehop.demo.serial.parse_serial` reads them. `tone` says
     whether it plays from the start, `tablet` whether it takes positions. The agent offers a text of `clipboard_bytes`
-    and sends its messages in chunks of at most `agent_chunk` bytes, 0 for whole.
+    and sends its messages in chunks of at most `agent_chunk` bytes, 0 for whole. `loops` names which of its devices
+    usbredir, smartcard and webdav it has: there is nothing behind them, they give back what they take.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class DemoGuest:
         tablet: bool = True,
         clipboard_bytes: int = 65_536,
         agent_chunk: int = AGENT_CHUNK_BYTES,
+        loops: Collection[str] = LOOPS,
     ) -> None:
         if not (SMALLEST[0] <= width <= LARGEST[0] and SMALLEST[1] <= height <= LARGEST[1]):
             raise UsageError(f"the demo guest's screen can be {SMALLEST} to {LARGEST} pixels, not {width}x{height}")
@@ -77,16 +80,17 @@ class DemoGuest:
         self._counts = {"keys": 0, "buttons": 0, "moves": 0, "syncs": 0}
         self._dropped = {"keys": 0, "buttons": 0, "moves": 0}
         self._echo = EchoPort(ECHO_PORT, self._clock, lambda text: self._say(Role.ECHO, text))
-        self._loops = tuple(LoopDevice(name, self._clock) for name in ("usbredir", "smartcard", "webdav"))
+        self._loops = tuple(LoopDevice(name, self._clock) for name in LOOPS)
+        usbredir, smartcard, webdav = self._loops
         self._agent = GuestAgent(self._clock, self, clipboard_size=clipboard_bytes, chunk=agent_chunk)
         self._tone = Tone(self._clock, playing=tone)
         self._recorder = Recorder(self._clock)
         self._devices = GuestDevices(
             agent=self._agent,
             ports=(self._echo,),
-            usbredir=(self._loops[0],),
-            smartcard=self._loops[1],
-            webdav=self._loops[2],
+            usbredir=(usbredir,) if usbredir.name in loops else (),
+            smartcard=smartcard if smartcard.name in loops else None,
+            webdav=webdav if webdav.name in loops else None,
         )
         self._compositor = Compositor(self._scene(), seed)
         self._pointer = self._pointer_now()
