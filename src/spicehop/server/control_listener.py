@@ -69,6 +69,7 @@ class ControlServer:
         self._keys = KeyQueue()
         self._timer: asyncio.TimerHandle | None = None
         self._unlisten = target.listen(self._tell)
+        self._closed = False
 
     async def open(self) -> None:
         """Begin to listen; `ConnectError` when that is not possible."""
@@ -95,6 +96,9 @@ class ControlServer:
 
     async def close(self) -> None:
         """Write the last answers, end all connections and listen no more."""
+        if self._closed:
+            return
+        self._closed = True
         self._unlisten()
         if self._timer is not None:
             self._timer.cancel()

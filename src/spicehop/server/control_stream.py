@@ -121,7 +121,7 @@ class JsonSplitter:
         if byte == b"{":
             self._depth = 1
             self._keep(byte)
-        elif byte in b"[\"'-0123456789" or self._data.startswith((b"true", b"false", b"null"), self._at):
+        elif byte in b"[\"'-0123456789":
             raise JsonError("QMP input must be a JSON object")
         elif not byte.isspace():
             raise JsonError("JSON parse error, expecting value")
