@@ -10,11 +10,20 @@ SHORTEST_WAIT = 0.0005
 
 
 class Scheduler:
-    """Calls `turn(now)` whenever it was woken, and at the time that the last turn gave."""
+    """Calls `turn(now)` whenever it was woken, and at the time that the last turn gave.
 
-    def __init__(self, clock: Callable[[], float], turn: Callable[[float], float | None]) -> None:
+    A turn that raises was the last one: `failed` is told.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        turn: Callable[[float], float | None],
+        failed: Callable[[Exception], None],
+    ) -> None:
         self._clock = clock
         self._turn = turn
+        self._failed = failed
         self._soon: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -33,7 +42,12 @@ class Scheduler:
         if self._closed:
             return
         self.turns += 1
-        due = self._turn(self._clock())
+        try:
+            due = self._turn(self._clock())
+        except Exception as error:
+            self.close()
+            self._failed(error)
+            return
         if due is not None and not self._closed:
             delay = max(SHORTEST_WAIT, due - self._clock())
             self._timer = asyncio.get_running_loop().call_later(delay, self._take_turn)

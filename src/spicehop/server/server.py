@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -75,7 +76,8 @@ class SpiceServer:
         self._shared = SharedImages()
         self._settings = PaintSettings(compression=ImageCompression(self.options.compression))
         self._trace = trace
-        self._scheduler = Scheduler(clock, self._turn)
+        self._scheduler = Scheduler(clock, self._turn, self._failed)
+        self._failure: Exception | None = None
         self._closed = asyncio.Event()
         self._announced: set[ChannelKey] = set()
 
@@ -126,8 +128,15 @@ class SpiceServer:
                 stream.abort()
 
     async def wait_closed(self) -> None:
-        """Wait until the server has ended."""
+        """Wait until the server has ended; raises what the guest failed with when that was the reason."""
         await self._closed.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def _failed(self, error: Exception) -> None:
+        """The guest cannot go on, so the server cannot either."""
+        self._failure = error
+        self._closing = asyncio.get_running_loop().create_task(self.close("the guest failed"))
 
     def run_guest(self) -> None:
         """Let the guest run."""
@@ -167,12 +176,20 @@ class SpiceServer:
             self._end_number(number, "it takes nothing of what the guest's agent says")
         interval = 1 / self.options.frames_per_second
         for session in sessions:
-            session.pump(now, interval)
+            self._pump(session, now, interval)
         if gave or self.devices.can_go_on or self.agent.can_go_on(mains):
             return now
         due = [guest.next_deadline(), self.gate.next_deadline(), self.agent.next_deadline()]
         due += [session.next_deadline() for session in self.sessions]
         return min((one for one in due if one is not None), default=None)
+
+    def _pump(self, session: ServedSession, now: float, interval: float) -> None:
+        """What goes wrong for one client, even by a fault of ours, ends that one session."""
+        try:
+            session.pump(now, interval)
+        except Exception as error:
+            logging.getLogger(__name__).exception("the session %d failed", session.number)
+            session.abandon(f"the server failed: {type(error).__name__}")
 
     def _end_number(self, number: int, reason: str) -> None:
         for session in self.sessions:

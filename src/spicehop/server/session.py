@@ -74,6 +74,7 @@ class ServedSession:
         self._host = host
         self._silent_seconds = silent_seconds
         self._wanted_mode: int = MouseMode.SERVER
+        self._measured: main_channel.NetMeasured | None = None
 
     # -- channels ---------------------------------------------------------------------------------------------------
 
@@ -100,6 +101,8 @@ class ServedSession:
         machine = served.machine
         if isinstance(machine, ServerDisplay):
             self.feeds[machine.channel_id] = self._host.display_linked(self, served)
+            if self._measured is not None:
+                machine.delivery.assume(self._measured.round_trip, self._measured.rate)
         elif isinstance(machine, ServerInputs):
             machine.mouse_mode = self._mouse_mode
             machine.begin(self._host.guest.lock_keys)
@@ -144,6 +147,12 @@ class ServedSession:
         machine.disconnecting(code, now)
         main.pump(now)
         main.finish(reason)
+
+    def abandon(self, reason: str) -> None:
+        """Close everything at once."""
+        for served in tuple(self.channels.values()):
+            served.fail(reason)
+        self._over(reason)
 
     # -- what the client says ---------------------------------------------------------------------------------------
 
@@ -219,12 +228,11 @@ class ServedSession:
                 machine.pointer = pointer
             elif isinstance(machine, ServerInputs):
                 machine.locks_changed(locks)
-        main = self.main
-        if main is not None:
-            measured = main.take_measurement()
-            if measured is not None:
-                for feed in self.feeds.values():
-                    feed.machine.delivery.assume(measured.round_trip, measured.rate)
+        measured = self.main.take_measurement() if self.main is not None else None
+        if measured is not None:
+            self._measured = measured
+            for feed in self.feeds.values():
+                feed.machine.delivery.assume(measured.round_trip, measured.rate)
 
     def pump(self, now: float, frame_interval: float) -> None:
         """Make frames and write what can be written."""

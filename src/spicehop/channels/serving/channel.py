@@ -112,6 +112,8 @@ class ServerChannel:
                 for part in frame.sub_messages:
                     self._message(part.number, part.data, events, now)
                 self._message(frame.number, frame.body, events, now)
+            if self._reader.failure is not None:
+                raise self._reader.failure
         except ProtocolError as error:
             events.append(Failed(error))
         return events
