@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from spicehop.channels.inputs import (
     MESSAGES_AT_ONCE,
-    MESSAGES_PER_SECOND,
+    MESSAGES_PER_SECOND_ON_ARRIVAL,
     RELEASE_MEMORY,
     RELEASES_PER_SECOND,
     TARGET_GATE,
@@ -95,7 +95,7 @@ def test_what_waited_goes_out_at_a_pace_that_a_keyboard_can_follow() -> None:
     assert len([at for at, _ in written if at == 5.1]) <= MESSAGES_AT_ONCE
     for at, _ in written:
         near = [other for other, _ in written if at <= other < at + 0.02]
-        assert len(near) <= MESSAGES_AT_ONCE + 0.02 * MESSAGES_PER_SECOND + 1
+        assert len(near) <= MESSAGES_AT_ONCE + 0.02 * MESSAGES_PER_SECOND_ON_ARRIVAL + 1
 
 
 def test_releases_of_the_last_second_are_said_again_the_newest_first_and_slowly() -> None:

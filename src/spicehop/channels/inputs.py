@@ -17,11 +17,14 @@ TARGET_GATE = 0.25
 """Seconds for which input waits at most for the first sign that the machine runs at the target.
 
 QEMU drops input until it runs, and the channels go to the target before that (reference results, 5.4)."""
-MESSAGES_AT_ONCE = 6
+MESSAGES_AT_ONCE = 4
 MESSAGES_PER_SECOND = 300.0
 """QEMU's PS/2 keyboard keeps 16 bytes that the guest has not read, up to 2 for each key event, and drops the rest."""
+ARRIVAL_SECONDS = 1.0
+MESSAGES_PER_SECOND_ON_ARRIVAL = 150.0
+"""The pace of what waited: a guest that has just arrived can be slow, under emulation for a tenth of a second."""
 RELEASES_PER_SECOND = 50.0
-"""The pace of releases said again: most are not needed, and a guest that has just arrived is slow to read them."""
+"""The pace of releases said again, of which most are not needed."""
 MOTIONS_PER_ACK = 4
 MAX_MOTIONS_UNACKNOWLEDGED = 2 * MOTIONS_PER_ACK
 """Dossier B.3: beyond this, movements are merged until the server acknowledges."""
@@ -90,6 +93,7 @@ class InputsChannel(ClientChannel):
         self._gate_until: float | None = None
         self._awaits_life_since: float | None = None
         """When the channel came to a server that has not yet shown that the machine runs there."""
+        self._arrived_at: float | None = None
         self._allowance = float(MESSAGES_AT_ONCE)
         self._allowance_time = 0.0
         self._closing = False
@@ -216,6 +220,8 @@ class InputsChannel(ClientChannel):
         """
         if self._awaits_life_since is not None and self._gate_until is None:
             self._tell_again(now)
+        if self._gate_until is not None:
+            self._arrived_at = now
         self._gate_until = self._awaits_life_since = None
 
     def take(self, now: float) -> Message | None:
@@ -238,10 +244,17 @@ class InputsChannel(ClientChannel):
             return True
         if self._gate_until is not None and now < self._gate_until:
             return False
-        self._gate_until = None
-        self._allowance = min(MESSAGES_AT_ONCE, self._allowance + (now - self._allowance_time) * MESSAGES_PER_SECOND)
+        if self._gate_until is not None:
+            self._gate_until, self._arrived_at = None, now
+        self._allowance = min(MESSAGES_AT_ONCE, self._allowance + (now - self._allowance_time) * self._pace)
         self._allowance_time = now
+        if self._arrived_at is not None and now >= self._arrived_at + ARRIVAL_SECONDS:
+            self._arrived_at = None
         return self._allowance >= 1 - 1e-9  # what a timer waited for may be short of 1 by rounding
+
+    @property
+    def _pace(self) -> float:
+        return MESSAGES_PER_SECOND if self._arrived_at is None else MESSAGES_PER_SECOND_ON_ARRIVAL
 
     def next_write(self) -> float | None:
         waiting = self._again or self._queue
@@ -249,7 +262,7 @@ class InputsChannel(ClientChannel):
             return None
         if self._gate_until is not None:
             return self._gate_until
-        due = self._allowance_time + max(0.0, 1 - self._allowance) / MESSAGES_PER_SECOND
+        due = self._allowance_time + max(0.0, 1 - self._allowance) / self._pace
         return due if waiting else max(due, self._next_release_at)
 
     def state(self, now: float) -> InputsState:
