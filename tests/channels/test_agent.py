@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 
 import pytest
+from guest_agent import GUEST, Guest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from server_end import ServerEnd
@@ -14,43 +15,12 @@ from spicehop.channels.agent import OWN_CAPABILITIES, Agent
 from spicehop.channels.main import MainChannel
 from spicehop.errors import StateError, UsageError
 from spicehop.wire import agent, base, main
-from spicehop.wire.agent_constants import UNLIMITED_TOKENS, AgentCap, ClipboardType, Selection
-from spicehop.wire.agent_stream import AgentReader, encode_agent_message
+from spicehop.wire.agent_constants import UNLIMITED_TOKENS, ClipboardType, Selection
+from spicehop.wire.agent_stream import encode_agent_message
 from spicehop.wire.constants import AGENT_CHUNK_BYTES, ChannelType, MouseMode
-from spicehop.wire.layout import Message
 
 TEXT = ClipboardType.UTF8_TEXT
-GUEST = frozenset({AgentCap.CLIPBOARD_BY_DEMAND, AgentCap.CLIPBOARD_SELECTION, AgentCap.MONITORS_CONFIG})
 COMMON = GUEST & OWN_CAPABILITIES
-
-
-class Guest:
-    """A guest's agent behind a server: says agent messages and reads the client's."""
-
-    def __init__(self, server: ServerEnd, capabilities: frozenset[int] = GUEST) -> None:
-        self.server = server
-        self.capabilities = capabilities
-        self.common: frozenset[int] = frozenset()
-        self.slices: list[bytes] = []
-        self._reader = AgentReader()
-
-    def says(self, *messages: agent.AgentMessage, size: int = AGENT_CHUNK_BYTES) -> bytes:
-        stream = b"".join(encode_agent_message(one, capabilities=self.common) for one in messages)
-        return self.server.say(*[main.AgentData(stream[at : at + size]) for at in range(0, len(stream), size)])
-
-    def hello(self, *, request: bool = True) -> bytes:
-        data = self.says(agent.AnnounceCapabilities.of(self.capabilities, request=request))
-        self.common = self.capabilities & OWN_CAPABILITIES
-        return data
-
-    def hears(self, messages: list[Message]) -> list[agent.AgentMessage]:
-        heard: list[agent.AgentMessage] = []
-        for message in messages:
-            if isinstance(message, main.AgentData):
-                self.slices.append(bytes(message.data))
-                frames = self._reader.feed(message.data)
-                heard += [agent.decode(frame.type, frame.body, capabilities=self.common) for frame in frames]
-        return heard
 
 
 def connected(tokens: int = 10, *, hello: bool = True) -> tuple[MainChannel, ServerEnd, Guest]:

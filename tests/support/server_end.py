@@ -27,7 +27,8 @@ class ServerEnd:
         self.mini_header = mini_header
         self.serial = 0
         self._capabilities = capabilities(*bits, mini_header=mini_header)
-        self._reader = FrameReader(mini_header=mini_header)
+        self.reader = FrameReader(mini_header=mini_header)
+        """Reads what the client sends."""
 
     def linked(self, *messages: Message) -> Linked:
         """The link that the client's channel begins on, with `messages` behind the link result."""
@@ -44,8 +45,8 @@ class ServerEnd:
 
     def read(self, data: bytes) -> list[Message]:
         """The messages in what the client wrote; it must end with a whole one."""
-        frames = self._reader.feed(data)
-        assert self._reader.pending == 0, "the client wrote half a message"
+        frames = self.reader.feed(data)
+        assert self.reader.pending == 0, "the client wrote half a message"
         return [registry.decode(self.kind, Direction.FROM_CLIENT, one.number, one.body) for one in frames]
 
     def read_all(self, channel: ClientChannel, now: float = 0.0) -> list[Message]:
