@@ -48,10 +48,12 @@ class Verifier:
     @classmethod
     def of(cls, password: str, salt: bytes, iterations: int = ITERATIONS) -> Verifier:
         """Of a password and a random salt of 16 bytes; `UsageError` for what can be no password."""
+        if not password:
+            raise UsageError("an empty text can be no password")
         try:
             _, stored_key, server_key, _ = _SCRAM.make_auth_info(password, iteration_count=iterations, salt=salt)
         except ScramException:
-            raise UsageError("this can be no password: it is empty, or has characters that SASL forbids") from None
+            raise UsageError("this can be no password: it has characters that SASL forbids") from None
         return cls(iterations, salt, stored_key, server_key)
 
     def accepts(self, password: str) -> bool:
@@ -151,15 +153,29 @@ class PlainDialogue:
         return None, True
 
 
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """The first two fields of a SCRAM client's first message, which its last message repeats in base64."""
+
+    text: str
+
+    def make_cbind_input(self, channel_binding: None) -> bytes:
+        """What the repetition must be; named as scramp's own header names it."""
+        return self.text.encode()
+
+
 class ScramDialogue:
     """SCRAM-SHA-256 (RFC 7677), without channel binding."""
 
     def __init__(self, users: SaslUsers, nonce: str) -> None:
         self._server = _SCRAM.make_server(self._verifier, s_nonce=nonce)
         self._users = users
+        self._wanted = ""
         self._begun = False
 
-    def _verifier(self, name: str) -> tuple[bytes, bytes, bytes, int]:
+    def _verifier(self, name: str) -> tuple[bytes, bytes, bytes, int] | None:
+        if self._wanted not in ("", name):
+            return None
         found = self._users.find(name)
         return found.salt, found.stored_key, found.server_key, found.iterations
 
@@ -172,11 +188,21 @@ class ScramDialogue:
         try:
             if not self._begun:
                 self._begun = True
-                self._server.set_client_first(answer.decode())
-                return self._server.get_server_first().encode(), False
+                return self._first(answer.decode()), False
             self._server.set_client_final(answer.decode())
             return self._server.get_server_final().encode(), True
         except ScramException:
             raise SaslRefused("wrong name or password") from None
         except ValueError:
             raise SaslRefused("the client's SCRAM message is malformed") from None
+
+    def _first(self, message: str) -> bytes:
+        """Libsasl, and so spice-gtk, says whom it acts for (`a=`) even when that is itself; scramp takes nobody."""
+        flag, wanted, bare = message.split(",", 2)
+        if wanted.startswith("a="):
+            self._wanted = wanted[2:].replace("=2C", ",").replace("=3D", "=")
+            message = f"{flag},,{bare}"
+        self._server.set_client_first(message)
+        if self._wanted:
+            self._server.gs2_header = _Header(f"{flag},{wanted},")
+        return bytes(self._server.get_server_first().encode())
