@@ -74,7 +74,7 @@ class Stream(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send bytes."""
-        if self._transport is not None and not self.ended:
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
     def pause_reading(self) -> None:
