@@ -16,7 +16,7 @@ from spicehop.painting.view import ClientView, SurfaceView
 from spicehop.raster.changes import DisplayChange, Resized, SurfaceCreated, SurfaceDestroyed
 from spicehop.wire import display as wire
 from spicehop.wire.constants import DisplayCap
-from spicehop.wire.display_constants import SurfaceFlag, SurfaceFormat
+from spicehop.wire.display_constants import MAX_SURFACES, SurfaceFlag, SurfaceFormat
 from spicehop.wire.layout import Message
 
 
@@ -151,6 +151,7 @@ class Painter:
         *,
         complete: bool,
     ) -> None:
+        surfaces = {number: picture for number, picture in surfaces.items() if PRIMARY < number < MAX_SURFACES}
         gone = self._fit_surfaces(surfaces, changes, output)
         after = self.settings.repair_after
         for surface_id, picture in surfaces.items():
