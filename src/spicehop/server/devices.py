@@ -14,7 +14,7 @@ from spicehop.channels.serving.pipe import (
     INCOMING_LIMIT,
     INCOMING_LIMIT_STANDING,
     WEBDAV_PORT,
-    WRITE_BYTES,
+    PieceQueue,
     ServerPipe,
 )
 from spicehop.channels.serving.smartcard import ServerSmartcard
@@ -31,7 +31,7 @@ class Slot:
     key: ChannelKey
     device: CharDevice
     owner: ServedChannel | None = None
-    leftover: bytes = b""
+    leftover: PieceQueue = field(default_factory=PieceQueue)
     leaving: bool = False
     """The device has not yet been told that its client is gone."""
     cut_short: bool = False
@@ -98,7 +98,7 @@ class DeviceDesk:
         if pipe is not None and key[0] != ChannelType.USBREDIR:
             if isinstance(pipe, ServerSmartcard):
                 pipe.reader_removed()
-            slot.leftover += pipe.state().incoming
+            slot.leftover.take_over(pipe.incoming)
         slot.leaving = True
 
     def pump(self, now: float, *, running: bool) -> bool:
@@ -115,21 +115,16 @@ class DeviceDesk:
 
     def _pump(self, slot: Slot, *, running: bool) -> bool:
         gave = False
-        while slot.leftover:
-            piece = slot.leftover[:WRITE_BYTES]
-            if not slot.device.write(piece):
-                break
-            slot.leftover = slot.leftover[len(piece) :]
+        while (piece := slot.leftover.first()) and slot.device.write(piece):
+            slot.leftover.taken()
             gave = True
-        if slot.leaving and not slot.leftover:
+        if slot.leaving and not slot.leftover.size:
             slot.leaving = False
             slot.device.client_changed(present=False)
         pipe = slot.pipe
         if pipe is None or slot.owner is None:
             return gave
-        while not slot.leftover and (piece := pipe.next_piece()):
-            if not slot.device.write(piece):
-                break
+        while not slot.leftover.size and (piece := pipe.next_piece()) and slot.device.write(piece):
             pipe.piece_taken()
             gave = True
         self._read(slot, pipe)

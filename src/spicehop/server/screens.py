@@ -20,6 +20,8 @@ MAX_NOTED = 512
 """Changes noted for one client; with more of them its next frame is found by comparing the whole picture."""
 SMALLEST_ROOM = 64 * 1024
 """Bytes that a frame may always have."""
+LOCAL_ROOM = 4 * 1024 * 1024
+"""Bytes of a frame for a client on the same machine, where nothing is measured."""
 
 
 class ScreenFeed:
@@ -69,7 +71,9 @@ class ScreenFeed:
             return
         changes, complete = self._changes, self._complete
         self._changes, self._complete = [], True
-        room = max(SMALLEST_ROOM, int(self.machine.flight_limit) - self.machine.delivery.in_flight)
+        room = LOCAL_ROOM
+        if not self.machine.peer.local:
+            room = max(SMALLEST_ROOM, int(self.machine.flight_limit) - self.machine.delivery.in_flight)
         if self.machine.delivery.rate is not None:
             self.painter.bandwidth = int(8 * self.machine.delivery.rate)
         messages = self.painter.paint(

@@ -26,6 +26,48 @@ READ_BYTES = 64 * 1024
 WEBDAV_PORT = "org.spice-space.webdav.0"
 
 
+class PieceQueue:
+    """Bytes in order, given out in pieces that a device takes whole or not at all."""
+
+    def __init__(self, data: bytes = b"") -> None:
+        self._pieces: deque[bytes] = deque()
+        self.size = 0
+        self.append(data)
+
+    def append(self, data: bytes) -> None:
+        """Add bytes at the end."""
+        if data:
+            self._pieces.append(data)
+            self.size += len(data)
+
+    def first(self) -> bytes:
+        """The next piece, at most `WRITE_BYTES`; call `taken` when it is gone. Empty when there is nothing."""
+        if not self._pieces:
+            return b""
+        if len(self._pieces[0]) > WRITE_BYTES:
+            view = memoryview(self._pieces.popleft())
+            starts = range(0, len(view), WRITE_BYTES)
+            self._pieces.extendleft(bytes(view[start : start + WRITE_BYTES]) for start in reversed(starts))
+        return self._pieces[0]
+
+    def taken(self) -> int:
+        """The first piece is gone; returns its size."""
+        size = len(self._pieces.popleft())
+        self.size -= size
+        return size
+
+    def take_over(self, other: PieceQueue) -> None:
+        """Add all that another one holds; it holds nothing then."""
+        self._pieces.extend(other._pieces)
+        self.size += other.size
+        other._pieces.clear()
+        other.size = 0
+
+    def content(self) -> bytes:
+        """All that is held."""
+        return b"".join(self._pieces)
+
+
 @dataclass(frozen=True, slots=True)
 class PipeState:
     """What a pipe that goes on elsewhere begins with; `incoming` has no other owner."""
@@ -48,7 +90,8 @@ class ServerPipe(ServerChannel):
     ) -> None:
         super().__init__(kind, channel_id, peer, now, state.channel if state else None)
         self._opened = state.opened if state else False
-        self._incoming: deque[bytes] = deque([state.incoming] if state and state.incoming else [])
+        self.incoming = PieceQueue(state.incoming if state else b"")
+        """What the device has not taken."""
         self.bytes_accepted = state.bytes_accepted if state else 0
         """Bytes of the client that came here."""
         self.bytes_delivered = state.bytes_delivered if state else 0
@@ -61,7 +104,7 @@ class ServerPipe(ServerChannel):
         return PipeState(
             self.channel_state(),
             self._opened,
-            b"".join(self._incoming),
+            self.incoming.content(),
             self.bytes_accepted,
             self.bytes_delivered,
             self.bytes_sent,
@@ -98,25 +141,16 @@ class ServerPipe(ServerChannel):
 
     def accept(self, data: bytes) -> None:
         """Take bytes for the device."""
-        if data:
-            self._incoming.append(data)
-            self.bytes_accepted += len(data)
+        self.incoming.append(data)
+        self.bytes_accepted += len(data)
 
     def next_piece(self) -> bytes:
         """What to offer to the device; call `piece_taken` when it has taken it. Empty when there is nothing."""
-        if not self._incoming:
-            return b""
-        first = self._incoming[0]
-        if len(first) > WRITE_BYTES:
-            view = memoryview(first)
-            pieces = [bytes(view[start : start + WRITE_BYTES]) for start in range(0, len(view), WRITE_BYTES)]
-            self._incoming.popleft()
-            self._incoming.extendleft(reversed(pieces))
-        return self._incoming[0]
+        return self.incoming.first()
 
     def piece_taken(self) -> None:
         """The device has taken the piece."""
-        self.bytes_delivered += len(self._incoming.popleft())
+        self.bytes_delivered += self.incoming.taken()
 
     # -- from the device --------------------------------------------------------------------------------------------
 
