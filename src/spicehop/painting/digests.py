@@ -86,6 +86,8 @@ class Grid:
     def inside(self, box: Box) -> tuple[slice, slice]:
         """The tiles that lie in `box` with all their pixels, as an index of an array of tiles."""
         inside = box.intersect(self.box)
+        if inside.is_empty:
+            return slice(0, 0), slice(0, 0)
         bottom = self.rows if inside.bottom == self.height else inside.bottom // TILE
         right = self.columns if inside.right == self.width else inside.right // TILE
         return slice((inside.top + TILE - 1) // TILE, bottom), slice((inside.left + TILE - 1) // TILE, right)
