@@ -6,7 +6,7 @@ import pytest
 
 from spicehop.channels.serving.channel import OUTGOING_LIMIT, Failed, Peer, Received, ServerChannel, ServerEvent
 from spicehop.channels.serving.cursor import Pointer, ServerCursor, Shape
-from spicehop.channels.serving.delivery import Delivery, DeliveryState
+from spicehop.channels.serving.delivery import Delivery, DeliveryState, Extreme
 from spicehop.channels.serving.display import DisplayBegun, ServerDisplay
 from spicehop.channels.serving.inputs import (
     ButtonsChanged,
@@ -160,6 +160,18 @@ def test_the_rate_is_what_went_through_not_what_was_written() -> None:
         delivery.handled(number + 1, 0.1 * (number + 1))
     assert delivery.rate == pytest.approx(1_000_000, rel=0.01)
     assert delivery.in_flight == 0
+
+
+def test_the_best_of_late() -> None:
+    largest, smallest = Extreme(10.0), Extreme(10.0, sign=-1)
+    assert largest.value is None
+    for now, value in enumerate([3.0, 9.0, 4.0, 5.0]):
+        largest.add(value, now)
+        smallest.add(value, now)
+    assert (largest.value, smallest.value) == (9.0, 3.0)
+    largest.add(1.0, 11.5)
+    smallest.add(8.0, 11.5)
+    assert (largest.value, smallest.value) == (5.0, 4.0)
 
 
 def test_what_another_server_knew_counts_until_there_is_more() -> None:

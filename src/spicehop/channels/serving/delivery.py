@@ -37,6 +37,29 @@ class _Mark:
     delivered_time: float
 
 
+class Extreme:
+    """The largest of the values of late; with `sign` -1 the smallest."""
+
+    def __init__(self, memory: float, sign: int = 1) -> None:
+        self._memory = memory
+        self._sign = sign
+        self._samples: deque[tuple[float, float]] = deque()
+        """Times and values; each value is beaten by none that came after it."""
+
+    @property
+    def value(self) -> float | None:
+        """None before the first."""
+        return self._samples[0][1] if self._samples else None
+
+    def add(self, value: float, now: float) -> None:
+        """A value that was measured now."""
+        while self._samples and self._sign * (value - self._samples[-1][1]) >= 0:
+            self._samples.pop()
+        self._samples.append((now, value))
+        while self._samples[0][0] < now - self._memory:
+            self._samples.popleft()
+
+
 class Delivery:
     """Counts the messages of one connection in and out."""
 
@@ -46,8 +69,8 @@ class Delivery:
         self.bytes_delivered = 0
         self._delivered_time = 0.0
         self._marks: deque[_Mark] = deque()
-        self._rates: deque[tuple[float, float]] = deque()
-        self._trips: deque[tuple[float, float]] = deque()
+        self._rates = Extreme(RATE_MEMORY)
+        self._trips = Extreme(TRIP_MEMORY, sign=-1)
         self._restored = state or DeliveryState()
 
     @property
@@ -58,12 +81,14 @@ class Delivery:
     @property
     def round_trip(self) -> float | None:
         """The shortest round trip of late, in seconds."""
-        return min((trip for _, trip in self._trips), default=self._restored.round_trip)
+        trip = self._trips.value
+        return trip if trip is not None else self._restored.round_trip
 
     @property
     def rate(self) -> float | None:
         """The largest rate of late, in bytes a second."""
-        return max((rate for _, rate in self._rates), default=self._restored.rate)
+        rate = self._rates.value
+        return rate if rate is not None else self._restored.rate
 
     def state(self) -> DeliveryState:
         """What is known, for a later server."""
@@ -96,16 +121,11 @@ class Delivery:
         elapsed = max(now - last.delivered_time, last.time - last.delivered_time)
         size = last.sent - last.delivered
         if elapsed > 0 and size >= SMALLEST_SAMPLE:
-            self._keep(self._rates, size / elapsed, now, RATE_MEMORY)
+            self._rates.add(size / elapsed, now)
 
     def round_trip_measured(self, trip: float, now: float) -> None:
         """A ping was answered after `trip` seconds."""
-        self._keep(self._trips, trip, now, TRIP_MEMORY)
-
-    def _keep(self, samples: deque[tuple[float, float]], value: float, now: float, memory: float) -> None:
-        samples.append((now, value))
-        while len(samples) > 1 and (samples[0][0] < now - memory or len(samples) > MAX_MARKS):
-            samples.popleft()
+        self._trips.add(trip, now)
 
 
 @dataclass(slots=True)
