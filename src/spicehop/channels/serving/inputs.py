@@ -68,6 +68,8 @@ class InputsState:
     buttons: int
     motions: int
     locks: int
+    scan: bytes = b""
+    """A key of KEY_SCANCODE that is not complete."""
 
 
 def key_bytes(code: int) -> bytes:
@@ -85,7 +87,7 @@ class ServerInputs(ServerChannel):
         self._buttons = state.buttons if state else 0
         self._motions = state.motions if state else 0
         self._locks = state.locks if state else 0
-        self._scan = b""
+        self._scan = state.scan if state else b""
 
     @classmethod
     def capabilities(cls) -> frozenset[int]:
@@ -93,7 +95,7 @@ class ServerInputs(ServerChannel):
 
     def state(self) -> InputsState:
         """What a later server needs."""
-        return InputsState(self.channel_state(), tuple(self._held), self._buttons, self._motions, self._locks)
+        return InputsState(self.channel_state(), tuple(self._held), self._buttons, self._motions, self._locks, self._scan)
 
     def begin(self, locks: int) -> None:
         """Tell a new client which lock keys the guest has on."""
