@@ -95,7 +95,8 @@ class ServerInputs(ServerChannel):
 
     def state(self) -> InputsState:
         """What a later server needs."""
-        return InputsState(self.channel_state(), tuple(self._held), self._buttons, self._motions, self._locks, self._scan)
+        held = tuple(self._held)
+        return InputsState(self.channel_state(), held, self._buttons, self._motions, self._locks, self._scan)
 
     def begin(self, locks: int) -> None:
         """Tell a new client which lock keys the guest has on."""
