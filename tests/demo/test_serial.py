@@ -48,4 +48,10 @@ def test_what_is_missing_or_doubled_is_said() -> None:
     assert parse_serial("".join(rows[:4] + rows[5:])).faults == ("KEYS lines 1 to 1 are missing",)
     assert parse_serial(BOOT + rows[5]).faults == ("KEYS line 2 came again",)
     assert parse_serial(BOOT + "noise\n").faults == ("an unreadable line: 'noise'",)
+
+
+def test_the_kernel_may_complain_while_it_boots_and_not_later() -> None:
+    complaint = "[    0.024000] ..MP-BIOS bug: 8254 timer not connected to IO-APIC\n"
+    assert parse_serial(complaint + BOOT) == parse_serial(BOOT)
+    assert len(parse_serial(BOOT + complaint).faults) == 1
     assert parse_serial("KEYS 0 fault events dropped\n").faults == ("the guest's KEYS reported: events dropped",)

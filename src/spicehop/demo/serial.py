@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _LINE = re.compile(r"(INIT|SCREEN|KEYS|ECHO|AGENT) (\d+) (\S+) ?(.*)")
+_KERNEL = re.compile(r"\[ *\d+\.\d+\] ")
+"""What the kernel has to say while it boots is no fault of the guest's."""
 _FIELD = re.compile(r"(\w+)=(\S*)")
 PRESSED = 1
 RELEASED = 0
@@ -130,7 +132,7 @@ def parse_serial(text: str) -> SerialLog:
     for row in complete:
         match = _LINE.fullmatch(row)
         if match is None:
-            if row:
+            if row and not (_KERNEL.match(row) and not lines):
                 faults.append(f"an unreadable line: {row[:120]!r}")
             continue
         role, sequence, what, rest = match[1], int(match[2]), match[3], match[4]
