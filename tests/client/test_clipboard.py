@@ -74,7 +74,15 @@ async def test_text_for_the_guest(text: str) -> None:
         answer = await guest.hear(agent.Clipboard)
         assert isinstance(answer, agent.Clipboard)
         assert bytes(answer.data).decode() == text
+        await session.clipboard.wait_fetched()
         assert session.clipboard.queued == 0
+
+
+async def test_text_that_the_guest_does_not_fetch() -> None:
+    async with with_agent() as (_, session, _):
+        await session.clipboard.write("text")
+        with pytest.raises(StateError, match="did not fetch"):
+            await session.clipboard.wait_fetched(0.02)
 
 
 @pytest.mark.parametrize("text", ["", "Grüße", "x" * 300_000])

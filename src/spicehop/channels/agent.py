@@ -52,8 +52,11 @@ class Agent:
         self.offered: tuple[int, ...] = ()
         """`ClipboardType`s that the guest's clipboard offers."""
         self.received: bytes | None = None
-        """Answer to the last `request_clipboard`."""
+        """Answer to the last `request_text`."""
         self.receptions = 0
+        """Answers to `request_text` so far."""
+        self.fetches = 0
+        """How often the guest has asked for our text and has been answered."""
         self._own_text: bytes | None = None
         self._monitors: agent.MonitorsConfig | None = None
         self.bytes_queued = 0
@@ -136,6 +139,7 @@ class Agent:
             case agent.ClipboardRequest():
                 text = self._own_text if message.type == ClipboardType.UTF8_TEXT else None
                 kind = ClipboardType.NONE if text is None else ClipboardType.UTF8_TEXT
+                self.fetches += text is not None
                 self._answer(agent.Clipboard(message.selection, kind, text or b""))
             case agent.Clipboard() if message.selection == Selection.CLIPBOARD:
                 self.received = bytes(message.data) if message.type == ClipboardType.UTF8_TEXT else b""

@@ -18,6 +18,7 @@ class Clipboard:
         self._changed = changed
         self._wakeup = asyncio.Event()
         self._ended = False
+        self._fetches = 0
 
     @property
     def available(self) -> bool:
@@ -44,8 +45,16 @@ class Clipboard:
         except UnicodeEncodeError:
             raise UsageError("the text holds half a character, which no clipboard takes") from None
         await self._until(lambda: self.available, timeout, "the guest has no agent that shares its clipboard")
+        self._fetches = self._agent.fetches
         self._agent.offer_text(encoded)
         self._changed()
+
+    async def wait_fetched(self, timeout: float = 30.0) -> None:
+        """Wait until the guest has fetched what was last written; `StateError` when it has not by then."""
+        await self._until(self._is_fetched, timeout, "the guest did not fetch the clipboard")
+
+    def _is_fetched(self) -> bool:
+        return self._agent.fetches > self._fetches and not self._agent.bytes_queued
 
     async def read(self, *, timeout: float = 30.0) -> str:
         """The text on the guest's clipboard; `StateError` when it holds none within `timeout` seconds.

@@ -232,6 +232,7 @@ class Session:
             port.wake()
 
     def _written(self) -> None:
+        self.clipboard.wake()
         for port in self.ports.all():
             port.wake()
 
