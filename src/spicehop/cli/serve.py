@@ -68,6 +68,7 @@ def command(
 
     One line is printed when clients can come.
     """
+    from spicehop.cli.arguments import writable
     from spicehop.server.running import serve
     from spicehop.server.settings import Settings
 
@@ -98,4 +99,7 @@ def command(
     def announce(ready: Ready) -> None:
         print(json.dumps(ready.as_json()) if as_json else ready, flush=True)
 
-    asyncio.run(serve(Settings.merged(flags, config), announce))
+    settings = Settings.merged(flags, config)
+    writable(settings.trace, "the trace")
+    writable(settings.guest_log, "the guest's log")
+    asyncio.run(serve(settings, announce))

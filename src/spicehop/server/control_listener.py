@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket
 import ssl
-import stat
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +18,7 @@ from spicehop.server.control import CommandError, ControlRequest, ControlSession
 from spicehop.server.control_commands import VERSION, Commands
 from spicehop.server.control_keys import KeyQueue
 from spicehop.server.control_target import ControlEvent, ControlTarget
+from spicehop.server.private_socket import PrivateSocket, system_reason
 
 MAX_CLIENTS = 16
 """Beyond this the oldest that has not negotiated goes, else the newcomer."""
@@ -65,7 +63,7 @@ class ControlServer:
         self._address = address
         self._clients: dict[ControlConnection, None] = {}
         self._server: asyncio.Server | None = None
-        self._socket_id: tuple[int, int] | None = None
+        self._place: PrivateSocket | None = None
         self._keys = KeyQueue()
         self._timer: asyncio.TimerHandle | None = None
         self._unlisten = target.listen(self._tell)
@@ -76,9 +74,8 @@ class ControlServer:
         address = self._address
         loop = asyncio.get_running_loop()
         if address.path is not None:
-            bound = bind_private(address.path)
-            self._socket_id = _identity(address.path)
-            self._server = await loop.create_unix_server(lambda: ControlConnection(self), sock=bound)
+            self._place = PrivateSocket(address.path)
+            self._server = await loop.create_unix_server(lambda: ControlConnection(self), sock=self._place.bind())
             return
         assert address.tls is not None, "TCP only with TLS and client certificates"
         try:
@@ -91,7 +88,7 @@ class ControlServer:
             )
         except OSError as error:
             where = f"{address.host}:{address.port}"
-            raise ConnectError(f"the control socket cannot listen at {where}: {_reason(error)}") from None
+            raise ConnectError(f"the control socket cannot listen at {where}: {system_reason(error)}") from None
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
@@ -115,9 +112,8 @@ class ControlServer:
         except TimeoutError:
             for client in tuple(self._clients):
                 client.abort()
-        path = self._address.path
-        if path is not None and self._socket_id is not None and _identity(path) == self._socket_id:
-            path.unlink()
+        if self._place is not None:
+            self._place.remove()
 
     # -- clients ----------------------------------------------------------------------------------------------------
 
@@ -243,53 +239,3 @@ class ControlConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._writable.set()
-
-
-def bind_private(path: Path) -> socket.socket:
-    """A Unix socket bound to `path` with mode 0600; nobody can connect before that mode holds.
-
-    What a server that has gone left there is replaced. `ConnectError` when somebody listens there, or it is no socket.
-    """
-    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        _clear(path)
-        bound.bind(str(path))
-        path.chmod(0o600)
-    except OSError as error:
-        bound.close()
-        raise ConnectError(f"there can be no socket at {path}: {_reason(error)}") from None
-    except BaseException:
-        bound.close()
-        raise
-    return bound
-
-
-def _clear(path: Path) -> None:
-    """Remove a socket on which nobody listens."""
-    try:
-        found = path.lstat()
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(found.st_mode):
-        raise ConnectError(f"{path} is there and is no socket; remove it, or name another path")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink()
-            return
-    raise ConnectError(f"another program listens at {path}; name another path")
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.lstat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _reason(error: OSError) -> str:
-    number = error.errno or 0
-    return os.strerror(number) if number > 0 else error.strerror or str(error)

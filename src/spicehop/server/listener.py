@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from spicehop.errors import ConnectError, UsageError
 from spicehop.server.options import ServerOptions
+from spicehop.server.private_socket import PrivateSocket, system_reason
 from spicehop.transport.stream import Stream, StreamOwner
 
 BACKLOG = 256
@@ -98,6 +97,7 @@ class Listeners:
         self._servers: list[asyncio.Server] = []
         self.port: int | None = None
         self.tls_port: int | None = None
+        self._place: PrivateSocket | None = None
 
     async def open(self) -> None:
         """Open them all; `ConnectError` when one cannot be, `UsageError` for options that contradict each other."""
@@ -113,36 +113,33 @@ class Listeners:
                 self.tls_port = await self._open_tcp(options.tls_port, secure=True)
             if options.unix_path is not None:
                 await self._open_unix()
-        except OSError as error:
+        except ConnectError:
             await self.close()
-            raise ConnectError(f"the server cannot listen: {error.strerror or error}") from None
+            raise
 
     async def _open_tcp(self, port: int, *, secure: bool) -> int:
         options = self._options
-        server = await asyncio.get_running_loop().create_server(
-            lambda: self._accept(secure),
-            options.host,
-            port,
-            ssl=options.tls if secure else None,
-            ssl_handshake_timeout=options.limits.deadline if secure else None,
-            backlog=BACKLOG,
-        )
+        try:
+            server = await asyncio.get_running_loop().create_server(
+                lambda: self._accept(secure),
+                options.host,
+                port,
+                ssl=options.tls if secure else None,
+                ssl_handshake_timeout=options.limits.deadline if secure else None,
+                backlog=BACKLOG,
+            )
+        except OSError as error:
+            raise ConnectError(f"the server cannot listen at {options.host}:{port}: {system_reason(error)}") from None
         self._servers.append(server)
         number: int = server.sockets[0].getsockname()[1]
         return number
 
     async def _open_unix(self) -> None:
-        path = self._options.unix_path
-        assert path is not None
-        if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
-            path.unlink()
-        mask = os.umask(0o177)
-        try:
-            server = await asyncio.get_running_loop().create_unix_server(
-                lambda: self._accept(False), str(path), backlog=BACKLOG
-            )
-        finally:
-            os.umask(mask)
+        assert self._options.unix_path is not None
+        self._place = PrivateSocket(self._options.unix_path)
+        server = await asyncio.get_running_loop().create_unix_server(
+            lambda: self._accept(False), sock=self._place.bind(), backlog=BACKLOG
+        )
         self._servers.append(server)
 
     async def close(self) -> None:
@@ -150,6 +147,5 @@ class Listeners:
         for server in self._servers:
             server.close()
         self._servers.clear()
-        path = self._options.unix_path
-        if path is not None and path.exists() and stat.S_ISSOCK(path.stat().st_mode):
-            path.unlink()
+        if self._place is not None:
+            self._place.remove()

@@ -60,7 +60,8 @@ class DemoGuest:
         loops: Collection[str] = LOOPS,
     ) -> None:
         if not (SMALLEST[0] <= width <= LARGEST[0] and SMALLEST[1] <= height <= LARGEST[1]):
-            raise UsageError(f"the demo guest's screen can be {SMALLEST} to {LARGEST} pixels, not {width}x{height}")
+            low, high = ("x".join(map(str, size)) for size in (SMALLEST, LARGEST))
+            raise UsageError(f"the demo guest's screen can be {low} to {high} pixels, not {width}x{height}")
         if not 0 <= seed <= LARGEST_SEED:
             raise UsageError(f"the demo guest's seed can be 0 to {LARGEST_SEED}, not {seed}")
         if not 0 <= clipboard_bytes <= LARGEST_TEXT or not (agent_chunk == 0 or 20 <= agent_chunk <= LARGEST_TEXT):
