@@ -6,86 +6,20 @@ import asyncio
 import os
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from gtk_driver import GtkClient
-from PIL import Image
+from served_demo import LETTERS, assert_shows, freeze, serving, session_open, work
 from waiting import until
 
-from spicehop.guests.demo import DemoGuest
-from spicehop.server import ServerOptions, SpiceServer, tls_context
+from spicehop.server import ServerOptions, tls_context
 
 pytestmark = pytest.mark.peers
 StartGtkClient = Callable[..., Awaitable[GtkClient]]
-F7, F8 = 65, 66
-LETTERS = [0x1E, 0x30, 0x2E, 0x20, 0x12, 0x21, 0x22, 0x23]
-
-
-class Lines(list[str]):
-    """The guest's log."""
-
-    def key_events(self) -> list[tuple[int, int]]:
-        """(code, value) of each key event, in order."""
-        found = []
-        for line in self:
-            if " key n=" in line:
-                words = dict(word.split("=") for word in line.split() if "=" in word)
-                found.append((int(words["code"]), int(words["value"])))
-        return found
-
-
-@asynccontextmanager
-async def serving(
-    options: ServerOptions | None = None, size: tuple[int, int] = (1024, 768)
-) -> AsyncIterator[tuple[SpiceServer, DemoGuest, Lines]]:
-    lines = Lines()
-    guest = DemoGuest(*size, log=lines.append)
-    async with SpiceServer(guest, options) as server:
-        yield server, guest, lines
-
-
-async def session_open(client: GtkClient) -> None:
-    await client.wait_event("channel-event", kind="InputsChannel", what="opened")
-    await client.wait_event("mark")
-    await client.wait_event("port", opened=True)
-
-
-async def freeze(server: SpiceServer, guest: DemoGuest) -> None:
-    """Let the picture stand still, and every client have it."""
-    guest.key(bytes([F7]))
-    guest.key(bytes([F7 | 0x80]))
-    server.wake()
-
-    def settled() -> bool:
-        feeds = [feed for session in server.sessions for feed in session.feeds.values()]
-        return all(feed.settled for feed in feeds)
-
-    await until(settled, "every client has the picture")
-
-
-async def picture(client: GtkClient, folder: Path, name: str) -> np.ndarray:
-    file = folder / f"{name}.ppm"
-    client.send("save", file=str(file))
-    await client.wait_event("saved", file=str(file))
-    return np.asarray(Image.open(file))
-
-
-async def assert_shows(client: GtkClient, guest: DemoGuest, folder: Path, name: str = "shown") -> None:
-    """The client shows the guest's pixels; it may need a moment to draw what it has received."""
-    wanted = guest.displays[0].pixels[..., 2::-1]
-    for attempt in range(20):
-        shown = await picture(client, folder, f"{name}-{attempt}")
-        if np.array_equal(shown, wanted):
-            return
-        await asyncio.sleep(0.1)
-    differs = (shown != wanted).any(axis=2)
-    rows, columns = np.nonzero(differs)
-    area = f"rows {rows.min()}-{rows.max()}, columns {columns.min()}-{columns.max()}"
-    raise AssertionError(f"{int(differs.sum())} pixels differ, in {area}")
+STOPPED_SECONDS = float(os.environ.get("SPICEHOP_STOPPED_SECONDS", "3"))
+"""For how long one of two clients is stopped."""
 
 
 @pytest.mark.parametrize("size", [(1024, 768), (1920, 1080)], ids="{0[0]}x{0[1]}".format)
@@ -93,14 +27,11 @@ async def assert_shows(client: GtkClient, guest: DemoGuest, folder: Path, name: 
 async def test_the_picture_is_the_guests(
     start_gtk_client: StartGtkClient, tmp_path: Path, compression: str, size: tuple[int, int]
 ) -> None:
-    """After typing, with windows that move and a film that plays; lossy settings are exact once it stands still."""
+    """After typing, scrolling, window moves and video; lossy settings are exact once the picture stands still."""
     async with serving(ServerOptions(compression=compression), size) as (server, guest, lines):
         client = await start_gtk_client(server.port)
         await session_open(client)
-        client.send("keys", codes=LETTERS, hz=50)
-        await client.wait_event("typed")
-        await until(lambda: len(lines.key_events()) >= 2 * len(LETTERS), "the keys")
-        await asyncio.sleep(1.0)
+        await work(client, server, guest, lines)
         await freeze(server, guest)
         await assert_shows(client, guest, tmp_path)
         assert not client.criticals
@@ -123,26 +54,36 @@ async def test_keys_arrive_in_order_and_the_port_echoes(start_gtk_client: StartG
         assert not client.criticals
 
 
-async def test_two_clients_and_one_of_them_is_stopped(start_gtk_client: StartGtkClient, tmp_path: Path) -> None:
+async def test_two_clients_and_one_of_them_is_stopped(
+    start_gtk_client: StartGtkClient, tmp_path: Path, report: Callable[[str, object], None]
+) -> None:
+    """The other sees every frame that the guest stamps with a number, 25 a second."""
     async with serving() as (server, guest, lines):
         first = await start_gtk_client(server.port, name="first")
         await session_open(first)
         second = await start_gtk_client(server.port, name="second")
         await second.wait_event("mark")
-        pid = second.pid
-        os.kill(pid, signal.SIGSTOP)
+        os.kill(second.pid, signal.SIGSTOP)
         try:
-            feed = next(feed for session in server.sessions for feed in session.feeds.values() if session.number == 1)
-            before = feed.frames
+            first.send("watch")
             first.send("keys", codes=LETTERS * 4, hz=50)
+            await asyncio.sleep(STOPPED_SECONDS)
+            first.send("watched")
+            frames = (await first.wait_event("watched"))["frames"]
             await first.wait_event("typed")
-            await until(lambda: feed.frames > before + 25, "frames for the one that runs")
             await until(lambda: len(lines.key_events()) >= 8 * len(LETTERS), "the keys")
         finally:
-            os.kill(pid, signal.SIGCONT)
+            os.kill(second.pid, signal.SIGCONT)
         await freeze(server, guest)
         await assert_shows(first, guest, tmp_path, "first")
         await assert_shows(second, guest, tmp_path, "second")
+        report("seconds that one client was stopped", STOPPED_SECONDS)
+        report("frames that the other saw", len(frames))
+        report("frames that it missed", frames[-1] - frames[0] + 1 - len(frames))
+        assert frames == list(range(frames[0], frames[-1] + 1))
+        assert len(frames) > 5 * STOPPED_SECONDS
+        assert not first.criticals
+        assert not second.criticals
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
@@ -217,7 +158,9 @@ async def test_clipboards_and_another_size(start_gtk_client: StartGtkClient, tmp
         checksum = f"{offered['checksum']:08x}"
         await until(lambda: any("clipboard" in line and checksum in line for line in lines), "the text")
         client.send("key", code=63)
-        await client.wait_event("clipboard")
+        given = await client.wait_event("clipboard")
+        sent = f"clipboard-sending bytes={given['size']} fnv={given['checksum']:08x}"
+        await until(lambda: any(sent in line for line in lines), "the guest's text, whole")
         client.send("resize", width=800, height=600)
         await client.wait_event("surface", width=800, height=600)
         await freeze(server, guest)

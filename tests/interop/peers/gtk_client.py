@@ -14,6 +14,9 @@ Needs the Python that has `gi`, which is Debian's own. Commands come on standard
     mode mode=1                 ask for a mouse mode: 1 of the server, 2 of the client
     motion dx=1 dy=2            move the pointer; position x= y= places it
     button button=1             one mouse button, pressed and released
+    drag x= y= dx= dy= steps=N  press at a place, move and release; `dragged` when done
+    watch                       note the number of each frame that the guest stamps on its screen
+    watched                     `watched` with the `frames` that were seen, in order
     resize width=W height=H     ask for a monitor of this size
     totals                      `totals` with what was sent and received
     quit
@@ -25,6 +28,7 @@ import argparse
 import ctypes
 import json
 import os
+import struct
 import sys
 import time
 
@@ -38,6 +42,8 @@ library = ctypes.CDLL("libspice-client-glib-2.0.so.8")
 objects = ctypes.CDLL("libgobject-2.0.so.0")
 TEXT = 1
 TICK_MS = 20
+STAMP_MARK, STAMP_PLACE, STAMP_CELL = 0xA53C, 16, 8
+"""How the guest shows the number of a frame: 4 rows of 16 cells, black or white."""
 
 
 class Primary(ctypes.Structure):
@@ -101,6 +107,8 @@ class Client:
         self.sound_bytes = 0
         self.sound_peak = 0  # the largest high byte of a sample: not 0 when something can be heard
         self.offered = b""
+        self.watches = False
+        self.frames = []
         listen(session, "channel-new", self.channel_came)
         listen(session, "channel-destroy", lambda _, channel: say("channel-gone", kind=type(channel).__name__))
         listen(session, "disconnected", lambda _: say("disconnected"))
@@ -118,6 +126,7 @@ class Client:
             self.watch_main(channel)
         elif kind == "DisplayChannel":
             listen(channel, "display-primary-create", lambda *a: say("surface", width=a[2], height=a[3]))
+            listen(channel, "display-invalidate", lambda *_: self.look())
             listen(channel, "display-mark", lambda _, mark: say("mark", mark=mark))
         elif kind == "PlaybackChannel":
             listen(channel, "playback-start", lambda _, *what: say("playing", format=what[0], channels=what[1]))
@@ -244,6 +253,30 @@ class Client:
                 picture.write(colours)
         say("saved", file=file, width=primary.width, height=primary.height)
 
+    def look(self):
+        """Something was drawn: note the number of the frame when all of its stamp is there."""
+        primary = Primary()
+        display = address(self.channels["DisplayChannel"])
+        if not self.watches or not library.spice_display_channel_get_primary(display, 0, ctypes.byref(primary)):
+            return
+        first = primary.data + (STAMP_PLACE + STAMP_CELL // 2) * (primary.stride + 4) + 1  # the green of a pixel
+        words = []
+        for row in range(4):
+            cells = ctypes.string_at(first + row * STAMP_CELL * primary.stride, 16 * 4 * STAMP_CELL)[:: 4 * STAMP_CELL]
+            words.append(int("".join("1" if cell > 127 else "0" for cell in cells), 2))
+        check = checksum(struct.pack(">HH", words[1], words[2]))
+        if words[0] == STAMP_MARK and words[3] == (check >> 16 ^ check) & 0xFFFF:
+            number = words[1] << 16 | words[2]
+            if self.frames[-1:] != [number]:
+                self.frames.append(number)
+
+    def do_watch(self):
+        self.watches = True
+
+    def do_watched(self):
+        self.watches = False
+        say("watched", frames=self.frames)
+
     def do_totals(self):
         port = {"port_sent": self.port_sent, "port_received": self.port_received}
         say("totals", keys=self.keys_typed, **port, sound=self.sound_bytes, peak=self.sound_peak)
@@ -260,6 +293,23 @@ class Client:
     def do_button(self, button):
         self.channels["InputsChannel"].button_press(button, 1 << button - 1)
         self.channels["InputsChannel"].button_release(button, 0)
+
+    def do_drag(self, x, y, dx, dy, steps):
+        inputs = self.channels["InputsChannel"]
+        places = iter([(x + dx * step // steps, y + dy * step // steps) for step in range(1, steps + 1)])
+        inputs.position(x, y, 0, 0)
+        inputs.button_press(1, 1)
+
+        def step():
+            place = next(places, None)
+            if place is not None:
+                inputs.position(*place, 0, 1)
+                return True
+            inputs.button_release(1, 0)
+            say("dragged")
+            return False
+
+        GLib.timeout_add(TICK_MS, step)
 
     def do_resize(self, width, height):
         main = self.channels["MainChannel"]
