@@ -18,7 +18,7 @@ from spicehop.wire.layout import Message
 
 MAX_NOTED = 512
 """Changes noted for one client; with more of them its next frame is found by comparing the whole picture."""
-SMALLEST_ROOM = 64 * 1024
+SMALLEST_ROOM = 32 * 1024
 """Bytes that a frame may always have."""
 LOCAL_ROOM = 4 * 1024 * 1024
 """Bytes of a frame for a client on the same machine, where nothing is measured."""

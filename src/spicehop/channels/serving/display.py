@@ -15,8 +15,10 @@ from spicehop.wire.layout import Message
 
 INIT_DEADLINE = 30.0
 """Seconds in which a client must say what caches it has, as in the reference."""
-FLIGHT_FLOOR = 256 * 1024
-"""Bytes that may always be on their way to a client."""
+FLIGHT_UNKNOWN = 256 * 1024
+"""Bytes that may be on their way to a client of whose link nothing is known."""
+FLIGHT_SMALLEST = 32 * 1024
+"""Bytes that may always be on their way."""
 FLIGHT_SECONDS = 0.1
 """Seconds beyond the round trip for which bytes may be on their way: they are the delay that a client sees."""
 
@@ -88,8 +90,8 @@ class ServerDisplay(ServerChannel):
         """Bytes that may be on their way before the next frame is made."""
         rate, trip = self.delivery.rate, self.delivery.round_trip
         if rate is None or trip is None:
-            return FLIGHT_FLOOR
-        return max(FLIGHT_FLOOR, rate * (trip + FLIGHT_SECONDS))
+            return FLIGHT_UNKNOWN
+        return max(FLIGHT_SMALLEST, rate * (trip + FLIGHT_SECONDS))
 
     def frame_sent(self, now: float) -> None:
         """A frame is queued whole: have the client say when it has handled it."""
@@ -98,7 +100,7 @@ class ServerDisplay(ServerChannel):
 
     def _pong_received(self, message: base.Pong, now: float) -> None:
         super()._pong_received(message, now)
-        if self.delivery.in_flight > FLIGHT_FLOOR // 4:
+        if self.delivery.in_flight > FLIGHT_SMALLEST // 4:
             self.frame_sent(now)
 
     def next_deadline(self) -> float | None:
