@@ -98,6 +98,21 @@ def test_what_waited_goes_out_at_a_pace_that_a_keyboard_can_follow() -> None:
         assert len(near) <= MESSAGES_AT_ONCE + 0.02 * MESSAGES_PER_SECOND_ON_ARRIVAL + 1
 
 
+def test_a_machine_that_shows_that_it_runs_gets_what_waited_sooner() -> None:
+    keyboard = Keyboard()
+    keyboard.channel.key_down(2)
+    keyboard.run(1.0, 1.0)
+    keyboard.channel.swap(LINKED, None, 5.0)
+    for code in range(16, 36):
+        keyboard.channel.key_down(code)
+    written = []
+    for step in range(6):
+        keyboard.channel.guest_alive(5.1 + step / 100)
+        written += keyboard.run(5.1 + step / 100, 5.1 + step / 100)
+    assert [message.code for _, message in written] == [2, *range(16, 36)]
+    assert max(len([at for at, _ in written if at == moment]) for moment, _ in written) <= MESSAGES_AT_ONCE
+
+
 def test_releases_of_the_last_second_are_said_again_the_newest_first_and_slowly() -> None:
     keyboard = Keyboard()
     keyboard.channel.key_down(2)

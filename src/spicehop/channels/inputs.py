@@ -21,8 +21,8 @@ MESSAGES_AT_ONCE = 4
 MESSAGES_PER_SECOND = 300.0
 """QEMU's PS/2 keyboard keeps 16 bytes that the guest has not read, up to 2 for each key event, and drops the rest."""
 ARRIVAL_SECONDS = 1.0
-MESSAGES_PER_SECOND_ON_ARRIVAL = 150.0
-"""The pace of what waited: a guest that has just arrived can be slow, under emulation for a tenth of a second."""
+MESSAGES_PER_SECOND_ON_ARRIVAL = 40.0
+"""The pace where a machine has just arrived, unless it shows that it runs: under emulation it can stall for 0.2 s."""
 RELEASES_PER_SECOND = 50.0
 """The pace of releases said again, of which most are not needed."""
 MOTIONS_PER_ACK = 4
@@ -214,14 +214,17 @@ class InputsChannel(ClientChannel):
     # -- the pace of keys -------------------------------------------------------------------------------------------
 
     def guest_alive(self, now: float) -> None:
-        """The machine runs at the present server: input need not wait any more.
+        """The machine runs at the present server: input need not wait any more. Call it with every sign of that.
 
-        What went there before, because the wait was over, may have been dropped.
+        What went there before, because the wait was over, may have been dropped. Where the machine has just arrived,
+        each sign makes room for a few more messages.
         """
         if self._awaits_life_since is not None and self._gate_until is None:
             self._tell_again(now)
         if self._gate_until is not None:
             self._arrived_at = now
+        elif self._arrived_at is not None:
+            self._allowance, self._allowance_time = float(MESSAGES_AT_ONCE), now
         self._gate_until = self._awaits_life_since = None
 
     def take(self, now: float) -> Message | None:
