@@ -37,11 +37,13 @@ def test_nothing_is_redrawn_after_a_move():
     migrate(watcher)
     assert watcher.painter.begin(screen.pixels, screen.surfaces, 7.0) == []
     assert watcher.paint(complete=False) == 0
+    assert watcher.painter.image_bytes == 0
     screen.take()
     screen.show_surface(number, Box(10, 10, 150, 90), 5, 5)
     watcher.pending += screen.take()
     assert watcher.paint() < 150
     assert [message.source.descriptor.type for message in watcher.received] == [ImageType.SURFACE]
+    assert watcher.painter.image_bytes == 0
     watcher.assert_same()
 
 
@@ -54,6 +56,7 @@ def test_one_changed_square_is_all_that_is_sent():
     screen.noise(Box(128, 64, 192, 128))
     watcher.paint(complete=False)
     assert [message.base.box for message in watcher.received] == [display.Rect(64, 128, 128, 192)]
+    assert 64 * 64 * 3 < watcher.painter.image_bytes <= 64 * 64 * 4
     watcher.assert_same()
 
 

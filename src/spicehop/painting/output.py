@@ -30,6 +30,8 @@ class Output:
         self.view = view
         self.room = room
         self.messages: list[Message] = []
+        self.image_bytes = 0
+        """Bytes of pixels in the messages."""
         self._encoder = ImageEncoder(view, settings, shared, self.add)
 
     @property
@@ -40,6 +42,7 @@ class Output:
     def add(self, message: Message, payload: int = 0) -> None:
         """One more message, with so many bytes of pixels."""
         self.messages.append(message)
+        self.image_bytes += payload
         if self.room is not None:
             self.room -= messages.DRAWING_BYTES + payload
 

@@ -31,6 +31,8 @@ class Painter:
         self.view = view
         self.settings = settings
         self.shared = shared
+        self.image_bytes = 0
+        """Bytes of pixels, video included, that this painter has sent the client."""
         self._video = VideoPainter(view, settings)
         self._has_painted = False
 
@@ -168,6 +170,7 @@ class Painter:
         for surface_id in gone:
             output.add(wire.SurfaceDestroy(surface_id))
             del self.view.surfaces[surface_id]
+        self.image_bytes += output.image_bytes
 
     def _fit_surfaces(
         self, surfaces: Mapping[int, Pixels], changes: Sequence[DisplayChange], output: Output

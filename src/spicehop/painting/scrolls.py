@@ -12,7 +12,7 @@ from spicehop.raster.region import Box
 _LEAST_ROWS = 16
 """A shorter run is not worth a copy."""
 _LEAST_VOTES = 8
-_LEAST_TILES = 6
+LEAST_TILES = 6
 """Changed tiles below which nobody looks for a scroll."""
 
 
@@ -33,8 +33,6 @@ def find_scrolls(before: Digests, after: Digests, wanted: Flags, grid: Grid) -> 
 
     Only columns of tiles in which two `wanted` tiles or more lie are looked at.
     """
-    if np.count_nonzero(wanted) < _LEAST_TILES:
-        return []
     found: list[tuple[int, int, int, int]] = []  # column, top, bottom, dy
     for column in np.flatnonzero(wanted.sum(axis=0) >= 2).tolist():
         tile_rows = np.flatnonzero(wanted[:, column])

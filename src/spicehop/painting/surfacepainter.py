@@ -15,7 +15,7 @@ from spicehop.painting.imagecache import Place
 from spicehop.painting.labels import EDGE, IMAGE, labelled
 from spicehop.painting.output import Output
 from spicehop.painting.replay import Copy, replay
-from spicehop.painting.scrolls import find_scrolls
+from spicehop.painting.scrolls import LEAST_TILES, find_scrolls
 from spicehop.painting.video import Moment, VideoPainter
 from spicehop.painting.view import copy_rows
 from spicehop.raster.changes import DisplayChange, Drawn
@@ -140,6 +140,8 @@ class SurfacePainter:
     def _scroll(self, wanted: Flags, picture: PictureDigests) -> None:
         """Let the client move what has only moved up or down."""
         view, grid = self._view, self._grid
+        if np.count_nonzero(wanted) < LEAST_TILES:
+            return
         after = view.rows.copy()
         copy_rows(grid, wanted, picture.rows, after)
         regions = self._video.regions() if self._video is not None else []
