@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spicehop.channels.serving.agent import PATIENCE, STORE_BYTES, AgentHub, MonitorsWanted
+from spicehop.channels.serving.agent import PATIENCE, STORE_BYTES, AgentHub
+from spicehop.channels.serving.agent_parts import MonitorsWanted
 from spicehop.channels.serving.agent_routing import AgentFilter
 from spicehop.errors import ProtocolError
 from spicehop.wire import agent, main

@@ -12,8 +12,15 @@ has tokens for what it sends, and gets them back as its slices leave here (dossi
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 
+from spicehop.channels.serving.agent_parts import (
+    AgentClient,
+    AgentClientState,
+    AgentDeviceState,
+    Inlet,
+    MonitorsWanted,
+    Slice,
+)
 from spicehop.channels.serving.agent_routing import AgentFilter, MessageHead, Routes, rewritten_capabilities
 from spicehop.errors import ProtocolError
 from spicehop.wire import agent, main
@@ -38,97 +45,6 @@ CLIENT_BYTES = 1024 * 1024
 """Bytes of the agent that may wait for one client; while there are more the agent is not read."""
 MAX_COLLECTED = 16 * 1024
 """Longest message that is read here as a whole: capabilities and monitors."""
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """A piece of one message; `first` and `last` say where in it."""
-
-    data: bytes
-    first: bool
-    last: bool
-    credited: bool = False
-    """Whether its token has been given back."""
-
-
-@dataclass(slots=True)
-class Inlet:
-    """One client's messages on their way to the agent."""
-
-    slices: deque[Slice] = field(default_factory=deque)
-    size: int = 0
-    complete: int = 0
-    """Messages that are here up to their last byte."""
-    head: MessageHead | None = None
-    """The message that the client is sending; None between two messages."""
-    left: int = 0
-    dropped: bool = False
-    """What is left of it goes nowhere."""
-    collected: bytes | None = None
-    """A message that is read here before it goes on."""
-    tokens: int = CLIENT_TOKENS
-    """Slices the client may still send."""
-    owed: int = 0
-    """Tokens to be given back."""
-
-    def put(self, piece: Slice) -> None:
-        self.slices.append(piece)
-        self.size += len(piece.data)
-        self.complete += piece.last
-
-    def pop(self) -> Slice:
-        piece = self.slices.popleft()
-        self.size -= len(piece.data)
-        self.complete -= piece.last
-        return piece
-
-
-@dataclass(slots=True)
-class AgentClient:
-    """One client that has opened the stream."""
-
-    tokens: int
-    """Slices the client takes from the server."""
-    inlet: Inlet = field(default_factory=Inlet)
-    outlet: deque[bytes] = field(default_factory=deque)
-    outlet_size: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class AgentClientState:
-    """What is under way between one client and the agent."""
-
-    started: bool
-    tokens: int
-    inlet_tokens: int
-    owed: int
-    slices: tuple[Slice, ...]
-    head: MessageHead | None
-    left: int
-    dropped: bool
-    collected: bytes | None
-    outlet: tuple[bytes, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class AgentDeviceState:
-    """What is under way at the device: bytes read and not yet whole, and the message that is being written."""
-
-    connected: bool
-    partial: bytes
-    chunk_left: int
-    chunk_port: int
-    head: MessageHead | None
-    left: int
-    writer_in_message: bool
-
-
-@dataclass(frozen=True, slots=True)
-class MonitorsWanted:
-    """A client asks for monitors."""
-
-    client: int
-    message: agent.MonitorsConfig
 
 
 class AgentHub:
@@ -194,7 +110,7 @@ class AgentHub:
         self._routes.forget(client)
         if self._writer == client:
             if self._writer_in_message:
-                self._padding = sum(len(piece.data) for piece in _rest_of_message(gone.inlet)) + (
+                self._padding = sum(len(piece.data) for piece in gone.inlet.rest_of_message()) + (
                     gone.inlet.left if not gone.inlet.complete else 0
                 )
             self._writer, self._writer_in_message, self._writer_idle_since = None, False, None
@@ -493,13 +409,3 @@ class AgentHub:
         self._targets = (client,) if self._head is not None else ()
         if device.writer_in_message:
             self._writer, self._writer_in_message = client, True
-
-
-def _rest_of_message(inlet: Inlet) -> list[Slice]:
-    """The slices of the message that has begun, as far as they are here."""
-    rest: list[Slice] = []
-    for piece in inlet.slices:
-        rest.append(piece)
-        if piece.last:
-            break
-    return rest
