@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """The stock client without a screen: spice-gtk, told what to do by JSON lines, telling what happens by JSON lines.
 
-    gtk_client.py HOST PORT [--password WORD] [--ca-file FILE --tls-port PORT] [--echo FILE]
+    gtk_client.py HOST PORT [--username NAME] [--password WORD] [--ca-file FILE --tls-port PORT] [--echo FILE]
 
 Needs the Python that has `gi`, which is Debian's own. Commands come on standard input, one object a line with `do`:
 
@@ -336,6 +336,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("host")
     parser.add_argument("port")
+    parser.add_argument("--username")
     parser.add_argument("--password")
     parser.add_argument("--tls-port")
     parser.add_argument("--ca-file")
@@ -345,7 +346,7 @@ def main():
     session.set_property("host", given.host)
     session.set_property("port", given.port)
     session.set_property("enable-usbredir", False)
-    for name in ("password", "tls-port", "ca-file"):
+    for name in ("username", "password", "tls-port", "ca-file"):
         value = getattr(given, name.replace("-", "_"))
         if value:
             session.set_property(name, value)
