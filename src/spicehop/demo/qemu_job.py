@@ -1,4 +1,4 @@
-"""The demo: a client works in a virtual machine while it moves from QEMU to QEMU, and everything is counted.
+"""The demo with QEMU: a client works in a virtual machine while it moves from QEMU to QEMU, and everything is counted.
 
 Two QEMUs at a time, under TCG. The client types numbered keys and streams numbered bytes through a port the whole
 time. In the first half of the migrations the guest draws, which shows the blackout; in the second half its drawing is
@@ -9,42 +9,33 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from spicehop.client.session import Session, connect
 from spicehop.conductor import Options
-from spicehop.conductor.qmp import QmpAddress, QmpPeer
 from spicehop.conductor.run import migrate
 from spicehop.demo.guest_image import GuestImage, build_guest
 from spicehop.demo.keys import KEY_F6, KEY_F7, StandStill, charge, count_keys
-from spicehop.demo.load import FrameWatch, PortStream, Typist
+from spicehop.demo.load import FrameWatch
 from spicehop.demo.payload import count_port
 from spicehop.demo.qemu import ECHO_PORT, QemuOptions, QemuProcess
 from spicehop.demo.report import DemoReport, Hop
 from spicehop.demo.serial import read_serial
+from spicehop.demo.work import SETTLE_SECONDS, Progress, Work, compare, press
 from spicehop.errors import OperationError
 from spicehop.migration.commands import MigrationOutcome
 from spicehop.trace import FileSink, MemorySink, Trace
 from spicehop.trace.page import html
 from spicehop.trace.picture import svg
 
-SETTLE_SECONDS = 1.5
-"""Time for the guest to freeze its drawing, and for the picture to be whole."""
 REDRAW_SECONDS = 2.0
 """For so long after a switch display bytes count as redrawing."""
-COMPARISONS = 10
-"""Attempts at a picture that is the same on both sides; the guest may still be drawing its last frame."""
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class DemoOptions:
+class QemuDemoOptions:
     """What the demo does."""
 
     directory: Path
@@ -60,7 +51,7 @@ class DemoOptions:
 class QemuDemo:
     """One run of the demo."""
 
-    def __init__(self, options: DemoOptions, progress: Progress = lambda sentence: None) -> None:
+    def __init__(self, options: QemuDemoOptions, progress: Progress = lambda sentence: None) -> None:
         self._options = options
         self._progress = progress
         self._memory = MemorySink()
@@ -103,41 +94,33 @@ class QemuDemo:
         options = self._options
         await asyncio.sleep(SETTLE_SECONDS)
         session.screenshot().save(options.directory / "before.png")
-        typist = Typist(session, keys_per_second=options.keys_per_second)
-        stream = PortStream(await session.port(ECHO_PORT), bytes_per_second=options.port_bytes_per_second)
-        frames = FrameWatch(session)
-        collecting = asyncio.create_task(stream.collect())
-        working = [asyncio.create_task(typist.run()), asyncio.create_task(stream.run())]
-        frozen = False
-        try:
+        work = Work(
+            session,
+            ECHO_PORT,
+            keys_per_second=options.keys_per_second,
+            port_bytes_per_second=options.port_bytes_per_second,
+            progress=self._progress,
+        )
+        async with work:
+            frozen = False
             for number in range(1, options.migrations + 1):
                 if not frozen and number > (options.migrations + 1) // 2:
-                    session.keyboard.down(KEY_F7)
-                    session.keyboard.up(KEY_F7)
+                    press(session, KEY_F7)
                     frozen = True
                     await asyncio.sleep(SETTLE_SECONDS)
                 await asyncio.sleep(options.pause)
-                _raise_failures(working)
+                work.check()
                 target = await self._machine(stack, image, number)
-                self._hops.append(await self._hop(number, session, machine, target, trace, frames, frozen=frozen))
+                self._hops.append(await self._hop(number, session, machine, target, trace, work.frames, frozen=frozen))
                 await machine.stop()
                 machine = target
             await asyncio.sleep(options.pause)
-            _raise_failures(working)
-        finally:
-            typist.stop()
-            stream.stop()
-            await asyncio.gather(*working, return_exceptions=True)
-        self._progress("the last bytes come back")
-        await stream.drained(10.0)
-        session.keyboard.down(KEY_F6)
-        session.keyboard.up(KEY_F6)
+            work.check()
+        press(session, KEY_F6)
         await asyncio.sleep(1.0)
         session.screenshot().save(options.directory / "after.png")
         interrupted = session.closed or bool(session.lost_channels)
-        collecting.cancel()
-        await asyncio.gather(collecting, return_exceptions=True)
-        return self._report(typist, stream, begun, interrupted=interrupted)
+        return self._report(work, begun, interrupted=interrupted)
 
     async def _hop(
         self,
@@ -165,7 +148,9 @@ class QemuDemo:
         if not frozen:
             await asyncio.sleep(1.0)
             blackout = frames.blackout(swapped)
-        equal = await self._compare(number, session, target) if frozen else None
+        equal = None
+        if frozen:
+            equal = await compare(session, str(target.qmp_paths[1]), self._options.directory / f"machine-{number}")
         return Hop(
             number=number,
             scheme=outcome.scheme,
@@ -188,32 +173,9 @@ class QemuDemo:
         ]
         return times[0] if times else outcome.switched
 
-    async def _compare(self, number: int, session: Session, target: QemuProcess) -> bool:
-        """Whether client and target show the same, by the target's own screendump."""
-        from PIL import Image
-
-        await asyncio.sleep(SETTLE_SECONDS)
-        dump = self._options.directory / f"machine-{number}.ppm"
-        monitor = QmpPeer("target", QmpAddress.parse(str(target.qmp_paths[1])))
-        await monitor.connect()
-        try:
-            for _ in range(COMPARISONS):
-                await monitor.execute("screendump", {"filename": str(dump)})
-                shown = session.screenshot()
-                with Image.open(dump) as picture:
-                    if np.array_equal(np.asarray(picture.convert("RGB")), shown.rgb()):
-                        shown.save(self._options.directory / f"machine-{number}.png")
-                        dump.unlink()
-                        return True
-                await asyncio.sleep(0.3)
-        finally:
-            await monitor.close()
-        session.screenshot().save(self._options.directory / f"machine-{number}-differs.png")
-        return False
-
-    def _report(self, typist: Typist, stream: PortStream, begun: float, *, interrupted: bool) -> DemoReport:
+    def _report(self, work: Work, begun: float, *, interrupted: bool) -> DemoReport:
         log = read_serial([machine.serial_path for machine in self._machines])
-        sent = typist.sent
+        sent = work.typist.sent
         keys = count_keys([key.code for key in sent], log)
         records = self._memory.records
         directory = self._options.directory
@@ -223,14 +185,14 @@ class QemuDemo:
         return DemoReport(
             hops=tuple(self._hops),
             keys=keys,
-            charge=charge(keys, sent, self._stand_stills(typist)),
-            port=count_port(stream.sent, bytes(stream.echoed), log.port_totals),
+            charge=charge(keys, sent, self._stand_stills()),
+            port=count_port(work.stream.sent, bytes(work.stream.echoed), log.port_totals),
             session_interrupted=interrupted,
             seconds=time.monotonic() - begun,
             files={Path(name).stem: directory / name for name in names},
         )
 
-    def _stand_stills(self, typist: Typist) -> list[StandStill]:
+    def _stand_stills(self) -> list[StandStill]:
         """For each migration: when the source's machine stopped, and when inputs went to the target."""
         records = self._memory.records
         stops = [record.time for record in records if record.event == "qmp.STOP" and record.party == "source"]
@@ -251,9 +213,3 @@ async def _bytes_after_switch(session: Session, number: int) -> int:
     remaining = REDRAW_SECONDS - (time.monotonic() - outcome.switched)
     await asyncio.sleep(max(0.0, remaining))
     return session.display_bytes - before
-
-
-def _raise_failures(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        if task.done() and not task.cancelled() and task.exception() is not None:
-            raise OperationError(f"the session did not last: {task.exception()}")
