@@ -15,9 +15,10 @@ LIMIT = 240
 
 @pytest.mark.peers
 @pytest.mark.parametrize(("vga", "migrations"), [("qxl-vga", 4), ("VGA", 2)])
-def test_the_demo_loses_nothing(vga: str, migrations: int, tmp_path: Path) -> None:
-    command = (sys.executable, "-m", "spicehop", "demo", "--json", "--vga", vga, "--migrations", str(migrations))
-    done = subprocess.run((*command, "--out", str(tmp_path)), capture_output=True, text=True, timeout=LIMIT)
+def test_the_demo_with_qemu_loses_nothing(vga: str, migrations: int, tmp_path: Path) -> None:
+    command = (sys.executable, "-m", "spicehop", "demo", "--qemu", "--json", "--out", str(tmp_path))
+    options = ("--vga", vga, "--migrations", str(migrations))
+    done = subprocess.run((*command, *options), capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode in (0, 1), done.stderr
     report = json.loads(done.stdout)
     assert done.returncode == 0, report["problems"]
@@ -31,3 +32,25 @@ def test_the_demo_loses_nothing(vga: str, migrations: int, tmp_path: Path) -> No
     for path in report["files"].values():
         assert Path(path).stat().st_size > 0
     assert "Task was destroyed" not in done.stderr
+
+
+def test_the_demo_of_python_alone_loses_nothing(tmp_path: Path) -> None:
+    command = (sys.executable, "-m", "spicehop", "demo", "--json", "--out", str(tmp_path))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
+    assert done.returncode in (0, 1), done.stderr
+    report = json.loads(done.stdout)
+    assert done.returncode == 0, report["problems"]
+    assert (report["migrations"], report["scheme"], report["fallbacks"]) == (0, [], [])
+    assert report["blackout_ms"] == {"min": None, "median": None, "max": None}
+    assert report["redrawn_bytes"] is None
+    assert report["picture_equal"] is True
+    assert report["keys"]["sent"] == report["keys"]["received"] > 300
+    assert report["port"]["sent"] == report["port"]["received"] == report["port"]["guest_received"] > 0
+    for texts in report["clipboard"].values():
+        assert texts["sent"] == texts["received"] > 0
+    assert report["sound"]["is_tone"] is True
+    assert report["sound"]["seconds"] > 5
+    assert report["frames"]["drawn"] >= report["frames"]["seen"] > 10
+    for path in report["files"].values():
+        assert Path(path).stat().st_size > 0
+    assert done.stderr == ""

@@ -21,7 +21,7 @@ from spicehop import __version__
 from spicehop.errors import SpicehopError
 
 COMMANDS: dict[str, str] = {
-    "demo": "Move a real virtual machine there and back while a client types in it, and report.",
+    "demo": "Let a client work in a guest, count what arrives, and report.",
     "serve": "Show a guest to SPICE clients.",
     "connect": "Connect to a server and show what the session does.",
     "screenshot": "Save a picture of a server's screen.",

@@ -11,8 +11,9 @@ from spicehop.client.session import Session
 from spicehop.demo.keys import TYPED_CODES, KeyPlan, SentKey
 from spicehop.demo.payload import numbered_bytes
 from spicehop.demo.stamp import read_stamp
+from spicehop.migration.commands import MessageReceived, SessionEvent
 from spicehop.raster.results import Damage
-from spicehop.wire import inputs
+from spicehop.wire import display, inputs
 from spicehop.wire.constants import ChannelType
 from spicehop.wire.layout import Message
 
@@ -157,3 +158,15 @@ class FrameWatch:
         if not before or not after:
             return None
         return after[0].at - before[-1].at
+
+
+class VideoWatch:
+    """Counts the frames that come as video."""
+
+    def __init__(self, session: Session) -> None:
+        self.frames = 0
+        session.listeners.append(self._happened)
+
+    def _happened(self, event: SessionEvent) -> None:
+        if isinstance(event, MessageReceived):
+            self.frames += isinstance(event.message, (display.StreamData, display.StreamDataSized))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from spicehop.demo.exchange import ClipboardCount
+from spicehop.demo.hearing import SoundCount
 from spicehop.demo.keys import Charge, KeyCount
 from spicehop.demo.payload import PortCount
 
@@ -32,6 +34,73 @@ class Hop:
 
 
 @dataclass(frozen=True, slots=True)
+class FrameCount:
+    """The guest's frames while a client watched. A client that is late gets fewer of them, and loses nothing by it."""
+
+    drawn: int
+    """By the guest's log."""
+    seen: int
+    """Different frame numbers that were read off the client's picture."""
+    video: int
+    """Frames of the moving picture that came as video."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeskReport:
+    """What a client did at one server, besides typing and streaming."""
+
+    to_guest: ClipboardCount
+    from_guest: ClipboardCount
+    sound: SoundCount
+    frames: FrameCount
+    picture_equal: bool
+    """Whether the client's picture was the server's own, pixel for pixel."""
+    log_faults: tuple[str, ...]
+    """What is wrong with the guest's log."""
+    server_ended_well: bool
+    compiled: bool
+    """Whether the codecs ran compiled."""
+
+    @property
+    def problems(self) -> Iterator[str]:
+        """What went wrong, a sentence each."""
+        for count, way in ((self.to_guest, "to the guest"), (self.from_guest, "from the guest")):
+            if not count.is_whole:
+                yield f"Of {count.sent} bytes of clipboard texts {way} {count.received} came whole."
+        if not self.sound.packets:
+            yield "No sound came."
+        elif not self.sound.is_tone:
+            yield "The sound is not what the guest plays."
+        if self.frames.seen < 2:
+            yield "The picture did not move."
+        if self.log_faults:
+            yield f"The guest's log is not as it should be: {'; '.join(self.log_faults[:3])}."
+        if not self.server_ended_well:
+            yield "The server did not end when it was asked to."
+
+    def as_json(self) -> dict[str, Any]:
+        """Its part of the object that `--json` prints."""
+        return {
+            "clipboard": {"to_guest": asdict(self.to_guest), "from_guest": asdict(self.from_guest)},
+            "sound": {**asdict(self.sound), "seconds": round(self.sound.seconds, 2)},
+            "frames": asdict(self.frames),
+            "compiled": self.compiled,
+        }
+
+    def as_lines(self) -> list[str]:
+        """Its part of what the command prints."""
+        sound, frames = self.sound, self.frames
+        gaps = f", {sound.gaps} gaps" if sound.gaps else ", without a gap"
+        return [
+            f"clipboard {self.to_guest.received} of {self.to_guest.sent} bytes to the guest, "
+            f"{self.from_guest.received} of {self.from_guest.sent} from it",
+            f"sound     {sound.seconds:.1f} s" + (" of the guest's tone" if sound.is_tone else ", NOT THE TONE") + gaps,
+            f"picture   {frames.seen} of {frames.drawn} frames seen, {frames.video} came as video; "
+            + ("equal to the server's own" if self.picture_equal else "DIFFERS from the server's own"),
+        ]
+
+
+@dataclass(frozen=True, slots=True)
 class DemoReport:
     """Everything of one demo."""
 
@@ -42,6 +111,8 @@ class DemoReport:
     session_interrupted: bool
     seconds: float
     files: dict[str, Path] = field(default_factory=dict)
+    desk: DeskReport | None = None
+    """Of the demo that stays at one server."""
 
     @property
     def blackouts_ms(self) -> list[float]:
@@ -57,6 +128,8 @@ class DemoReport:
     def picture_equal(self) -> bool | None:
         """Whether every comparison found equal pictures; None when there was none."""
         compared = [hop.picture_equal for hop in self.hops if hop.picture_equal is not None]
+        if self.desk is not None:
+            compared.append(self.desk.picture_equal)
         return all(compared) if compared else None
 
     @property
@@ -69,15 +142,18 @@ class DemoReport:
             if hop.scheme != "seamless":
                 found.append(f"Migration {hop.number} was {hop.scheme}: {hop.reason}.")
         if self.charge.ours:
-            found.append(f"{len(self.charge.ours)} keys were lost that libspice cannot be charged with.")
+            by_us = " that libspice cannot be charged with" if self.hops else ""
+            found.append(f"{len(self.charge.ours)} keys were lost{by_us}.")
         if self.keys.duplicated:
             found.append(f"{self.keys.duplicated} keys came twice.")
         if not self.port.is_complete:
             found.append(f"The port's stream is not whole: {self.port}.")
         if self.picture_equal is False:
-            found.append("The client's picture differs from the target's.")
+            found.append(f"The client's picture differs from the {'target' if self.hops else 'server'}'s.")
         if self.picture_equal is None:
             found.append("No pictures were compared.")
+        if self.desk is not None:
+            found += self.desk.problems
         return tuple(found)
 
     def as_json(self) -> dict[str, Any]:
@@ -110,6 +186,7 @@ class DemoReport:
                 for hop in self.hops
                 if hop.scheme != "seamless"
             ],
+            **(self.desk.as_json() if self.desk is not None else {}),
             "problems": list(self.problems),
             "seconds": round(self.seconds, 1),
             "files": {name: str(path) for name, path in self.files.items()},
@@ -117,27 +194,30 @@ class DemoReport:
 
     def as_text(self) -> str:
         """The lines that the command prints."""
-        lines = ["", "migration  scheme          switch     blackout    redrawn   picture"]
+        by_libspice = f", {len(self.charge.libspice)} of them by libspice while the machine stood still"
+        lines = [
+            "",
+            *(self._hop_lines() if self.hops else ()),
+            f"keys      {self.keys.sent} typed, {self.keys.received} received, {self.keys.lost} lost"
+            + (by_libspice if self.keys.lost and self.hops else "")
+            + f", {self.keys.duplicated} doubled",
+            f"port      {self.port.sent} bytes sent, {self.port.received} echoed, {self.port.lost} lost, "
+            f"{self.port.duplicated} doubled, " + ("in order" if self.port.in_order else "OUT OF ORDER"),
+            *(self.desk.as_lines() if self.desk is not None else ()),
+            "session   " + ("INTERRUPTED" if self.session_interrupted else "never interrupted"),
+        ]
+        lines += [f"problem   {problem}" for problem in self.problems]
+        lines += [f"{name:<9} {path}" for name, path in self.files.items()]
+        return "\n".join(lines)
+
+    def _hop_lines(self) -> Iterator[str]:
+        yield "migration  scheme          switch     blackout    redrawn   picture"
         for hop in self.hops:
             blackout = "-" if hop.blackout is None else f"{1000 * hop.blackout:.0f} ms"
             redrawn = "-" if hop.redrawn_bytes is None else f"{hop.redrawn_bytes / 1000:.1f} kB"
             equal = {None: "-", True: "equal", False: "DIFFERS"}[hop.picture_equal]
-            lines.append(
-                f"{hop.number:>9}  {hop.scheme:<14} {hop.seconds:5.2f} s {blackout:>12} {redrawn:>10}   {equal}"
-            )
-        by_libspice = f", {len(self.charge.libspice)} of them by libspice while the machine stood still"
-        lines += [
-            "",
-            f"keys     {self.keys.sent} typed, {self.keys.received} received, {self.keys.lost} lost"
-            + (by_libspice if self.keys.lost else "")
-            + f", {self.keys.duplicated} doubled",
-            f"port     {self.port.sent} bytes sent, {self.port.received} echoed, {self.port.lost} lost, "
-            f"{self.port.duplicated} doubled, " + ("in order" if self.port.in_order else "OUT OF ORDER"),
-            "session  " + ("INTERRUPTED" if self.session_interrupted else "never interrupted"),
-        ]
-        lines += [f"problem  {problem}" for problem in self.problems]
-        lines += [f"{name:<8} {path}" for name, path in self.files.items()]
-        return "\n".join(lines)
+            yield f"{hop.number:>9}  {hop.scheme:<14} {hop.seconds:5.2f} s {blackout:>12} {redrawn:>10}   {equal}"
+        yield ""
 
 
 def spread(values: Sequence[float]) -> dict[str, float | None]:

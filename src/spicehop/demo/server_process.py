@@ -1,0 +1,114 @@
+"""Runs `spicehop serve` with the demo guest, as a process of its own.
+
+    async with ServerProcess(directory) as server:
+        ...  # server.url, server.control, server.guest_log
+
+The server ends with its `async with`, and also when this Python dies, where the system can see to that (`setpriv`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from spicehop.errors import OperationError
+
+START_SECONDS = 60.0
+STOP_SECONDS = 10.0
+
+
+class ServerProcess:
+    """One server; logs go to `directory`: `guest.serial` is what the guest said, `server.log` what the server said."""
+
+    def __init__(self, directory: Path, *, arguments: tuple[str, ...] = ()) -> None:
+        self.guest_log = directory / "guest.serial"
+        self.log = directory / "server.log"
+        self.trace = directory / "server.jsonl"
+        self.url = ""
+        self.control = ""
+        """Path of the control socket."""
+        self.returncode: int | None = None
+        """How it ended."""
+        self._arguments = arguments
+        self._folder: Path | None = None
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def __aenter__(self) -> Self:
+        self._folder = Path(tempfile.mkdtemp(prefix="spicehop-"))  # a short name: the path of a socket is limited
+        self.control = str(self._folder / "control")
+        try:
+            await self._start()
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stop()
+
+    async def _start(self) -> None:
+        for path in (self.guest_log, self.trace):
+            path.unlink(missing_ok=True)
+        with self.log.open("wb") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *_ending_with_us(),
+                *(sys.executable, "-m", "spicehop", "serve", "--json", "--guest", "demo"),
+                *("--port", "0", "--disable-ticketing", "--control", self.control),
+                *("--guest-log", str(self.guest_log), "--trace", str(self.trace), *self._arguments),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+            )
+        assert self._process.stdout is not None
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                line = await self._process.stdout.readline()
+        except TimeoutError:
+            raise OperationError(f"the server was not ready within {START_SECONDS:.0f} s") from None
+        ready = json.loads(line) if line else {}
+        if "port" not in ready:
+            await self._ended(STOP_SECONDS)  # its last words come before
+            raise OperationError(f"the server did not start: {ready.get('error') or self._last_words()}")
+        self.url = f"spice://{ready['host']}:{ready['port']}"
+
+    async def _stop(self) -> None:
+        process = self._process
+        if process is not None:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.send_signal(signal.SIGTERM)
+            if not await self._ended(STOP_SECONDS):
+                process.kill()
+                await process.wait()
+            self.returncode = process.returncode
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    async def _ended(self, timeout: float) -> bool:
+        assert self._process is not None
+        try:
+            async with asyncio.timeout(timeout):
+                await self._process.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _last_words(self) -> str:
+        said = self.log.read_text(errors="replace").strip().splitlines()
+        return said[-1].removeprefix("spicehop: ") if said else "it gave no reason"
+
+
+def _ending_with_us() -> tuple[str, ...]:
+    """What in front of a command line has the kernel end the process when this one dies."""
+    return ("setpriv", "--pdeathsig", "TERM", "--") if shutil.which("setpriv") else ()
