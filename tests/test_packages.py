@@ -18,7 +18,10 @@ INSTALLER = TOP / "scripts" / "install-peers"
 
 DEMO_PROGRAMS = ("qemu-system-x86_64", "busybox", "gcc", "cpio", "depmod", "modprobe", "setpriv")
 INSTALLER_PROGRAMS = ("bash", "apt-get", "apt-cache", "dpkg-query", "dpkg-deb", "awk", "tar", "cmp", "find", "xargs")
-TEST_PROGRAMS = ("tshark", "dpkg", "git", "make")
+TEST_PROGRAMS = (
+    *("tshark", "dpkg", "git", "make", "openssl", "setpriv"),
+    *("remote-viewer", "Xvfb", "xdotool", "xclip", "spice-vdagent", "spice-vdagentd"),
+)
 DEMO_FILES = (
     # QEMU finds these modules by itself, and says little when one is missing.
     "/usr/lib/*/qemu/chardev-spice.so",

@@ -1,109 +1,87 @@
-"""remote-viewer on a screen of its own, with our server: the window shows the guest's pixels."""
+"""remote-viewer, in a real window of an X server, at our server: what it shows, what is typed into it, its size."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import struct
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from served_demo import ENTER, F8, Lines, freeze, serving, settled, tap
+from virtual_screen import VirtualScreen
+from waiting import until
 
 from spicehop.guests.demo import DemoGuest
 from spicehop.server import SpiceServer
 
 pytestmark = pytest.mark.peers
-TIMEOUT = 30.0
-F7 = 65
-POINTER_PIXELS = 32 * 32
-"""The viewer draws the guest's pointer over the picture; nothing else may differ."""
-XWD_FIELDS = struct.Struct(">25I")
-XWD_COLOUR_BYTES = 12
-
-Picture = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+CODES = dict(zip("qwertyuiopasdfghjklzxcvbnm", [*range(16, 26), *range(30, 39), *range(44, 51)], strict=True))
+CODES[" "] = 57
 
 
-class Screen:
-    """An X server without a monitor; its picture is a file."""
-
-    def __init__(self, folder: Path, display: str) -> None:
-        self._file = folder / "Xvfb_screen0"
-        self.display = display
-
-    def picture(self) -> Picture:
-        """`(height, width, 3)` B, G, R."""
-        data = self._file.read_bytes()
-        fields = XWD_FIELDS.unpack_from(data)
-        header, width, height, row_bytes, colours = (fields[i] for i in (0, 4, 5, 12, 19))
-        rows = np.frombuffer(data, np.uint8, row_bytes * height, header + colours * XWD_COLOUR_BYTES)
-        return rows.reshape(height, row_bytes // 4, 4)[:, :width, :3]
+async def viewer_at(screen: VirtualScreen, server: SpiceServer, lines: Lines) -> str:
+    """Start remote-viewer, wait until it shows the guest and shares its clipboard; returns the window."""
+    await screen.start("remote-viewer", f"spice://127.0.0.1:{server.port}")
+    window = await screen.window("spicehop demo")
+    await until(lambda: lines.has("AGENT", "capabilities"), "the viewer talks to the guest's agent")
+    await until(lambda: any(session.feeds for session in server.sessions), "the viewer has a display")
+    await screen.run("xdotool", "windowfocus", window)
+    return window
 
 
-@asynccontextmanager
-async def started(*command: str, **options: object) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A process that ends with the block."""
-    process = await asyncio.create_subprocess_exec("setpriv", "--pdeathsig", "KILL", "--", *command, **options)  # type: ignore[arg-type]
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+async def assert_window_shows(screen: VirtualScreen, server: SpiceServer, guest: DemoGuest, folder: Path) -> None:
+    """Somewhere on the screen are exactly the guest's pixels; the file `screen.png` shows it."""
+    await settled(server)
+    for _ in range(40):
+        wanted = np.ascontiguousarray(guest.displays[0].pixels[..., 2::-1])
+        place = screen.find(wanted)
+        Image.fromarray(screen.picture()).save(folder / "screen.png")
+        if place is not None:
+            return
+        await asyncio.sleep(0.25)
+    raise AssertionError(f"the window does not show the guest's {wanted.shape[:2]} pixels: {folder / 'screen.png'}")
 
 
-@asynccontextmanager
-async def screen(folder: Path, width: int, height: int) -> AsyncIterator[Screen]:
-    size = f"{width}x{height}x24"
-    options = ("-screen", "0", size, "-fbdir", str(folder), "-nolisten", "tcp", "-displayfd", "1")
-    quiet = asyncio.subprocess.DEVNULL
-    async with started("Xvfb", *options, stdout=asyncio.subprocess.PIPE, stderr=quiet) as server:
-        assert server.stdout is not None
-        async with asyncio.timeout(TIMEOUT):
-            number = (await server.stdout.readline()).decode().strip()
-        yield Screen(folder, f":{number}")
+@pytest.mark.parametrize("size", [(1024, 768), (1920, 1080)], ids="{0[0]}x{0[1]}".format)
+async def test_a_window_shows_the_guest_and_types(
+    tmp_path: Path, size: tuple[int, int], report: Callable[[str, object], None]
+) -> None:
+    text = ["the quick brown fox", "jumps over the lazy dog"] * 3
+    async with (
+        serving(size=size) as (server, guest, lines),
+        VirtualScreen(tmp_path, size[0] + 80, size[1] + 160) as screen,
+    ):
+        window = await viewer_at(screen, server, lines)
+        await screen.run("xdotool", "mousemove", "--window", window, "400", "300")
+        await until(lambda: lines.has(" move n=", "kind=absolute"), "the pointer")
+        await screen.run("xdotool", "click", "1")
+        await until(lambda: lines.has(" button n=1 "), "a click")
+        for line in text:
+            await screen.run("xdotool", "type", "--delay", "15", line, timeout=60)
+            await screen.run("xdotool", "key", "Return")  # `type` has another key for a line's end
+        codes = [code for line in text for code in (*map(CODES.__getitem__, line), ENTER)]
+        await until(lambda: len(lines.key_events()) >= 2 * len(codes), "the keys")
+        assert [code for code, value in lines.key_events() if value == 1] == codes
+        tap(server, guest, F8)
+        await asyncio.sleep(0.5)
+        tap(server, guest, F8)
+        await screen.run("xdotool", "mousemove", str(size[0] + 70), str(size[1] + 150))
+        await freeze(server, guest)
+        await assert_window_shows(screen, server, guest, tmp_path)
+        report("pixels that differ", 0)
+        assert "CRITICAL" not in screen.log("remote-viewer")
 
 
-def differences(shown: Picture, wanted: Picture) -> int | None:
-    """How many pixels differ where the first row of `wanted` is found; None when it is nowhere."""
-    height, width = wanted.shape[:2]
-    for top in range(shown.shape[0] - height + 1):
-        row = shown[top]
-        starts = np.flatnonzero((row[: len(row) - width + 1] == wanted[0, 0]).all(axis=1))
-        for left in starts.tolist():
-            if np.array_equal(row[left : left + width], wanted[0]):
-                window = shown[top : top + height, left : left + width]
-                return int((window != wanted).any(axis=2).sum())
-    return None
-
-
-async def test_the_window_shows_the_guest(tmp_path: Path) -> None:
-    guest = DemoGuest(1024, 768)
-    log = tmp_path / "viewer.log"
-    async with SpiceServer(guest) as server, screen(tmp_path, 1280, 1024) as monitor:
-        environment = {
-            **os.environ,
-            "DISPLAY": monitor.display,
-            "G_DEBUG": "fatal-criticals",
-            "GSETTINGS_BACKEND": "memory",
-            "HOME": str(tmp_path),
-        }
-        with log.open("wb") as errors:
-            url = f"spice://127.0.0.1:{server.port}"
-            async with started("remote-viewer", url, env=environment, stderr=errors) as viewer:
-                await asyncio.sleep(5.0)
-                guest.key(bytes([F7]))
-                guest.key(bytes([F7 | 0x80]))
-                server.wake()
-                found = None
-                for _ in range(40):
-                    await asyncio.sleep(0.25)
-                    found = differences(monitor.picture(), guest.displays[0].pixels[..., :3])
-                    if found is not None and found <= POINTER_PIXELS:
-                        break
-                assert viewer.returncode is None, log.read_text(errors="replace")
-                assert found is not None, "the guest's picture is nowhere on the screen"
-                assert found <= POINTER_PIXELS
-                assert "CRITICAL" not in log.read_text(errors="replace")
+async def test_a_window_of_another_size(tmp_path: Path) -> None:
+    """The guest takes the size of the window, and what it then draws is shown exactly."""
+    async with serving() as (server, guest, lines), VirtualScreen(tmp_path, 1500, 1100) as screen:
+        window = await viewer_at(screen, server, lines)
+        await screen.run("xdotool", "mousemove", "1490", "1090")
+        await screen.run("xdotool", "windowsize", window, "1250", "930")
+        await until(lambda: lines.has("SCREEN", "resized"), "the guest takes another size")
+        await asyncio.sleep(1.0)
+        await freeze(server, guest)
+        await assert_window_shows(screen, server, guest, tmp_path)
+        assert guest.displays[0].pixels.shape[:2] != (768, 1024)
