@@ -82,6 +82,11 @@ def test_rows_may_lie_apart_and_be_read_only():
     assert np.array_equal(digest(part).tiles, digest(part.copy()).tiles)
 
 
+def test_pixels_may_lie_apart():
+    pixels = picture(300, 200)[:, ::2]
+    assert np.array_equal(digest(pixels).tiles, digest(pixels.copy()).tiles)
+
+
 def test_solid_tiles():
     pixels = np.zeros((100, 100, 4), np.uint8)
     pixels[70, 70] = 9

@@ -11,10 +11,14 @@ from typing import Any
 import cython
 import numpy as np
 
+if cython.compiled:
+    from cython.cimports.libc.string import memcpy
+
 COMPILED = bool(cython.compiled)
 
 _TILE = cython.declare(cython.Py_ssize_t, 64)
 _COLORS = cython.declare(cython.uint, 0x00FFFFFF)
+_COLOR_PAIR = cython.declare(cython.ulonglong, 0x00FFFFFF_00FFFFFF)
 _SPREAD = cython.declare(cython.ulonglong, 0x9E3779B97F4A7C15)
 _STIR = cython.declare(cython.ulonglong, 0xBF58476D1CE4E5B9)
 _LAST = cython.declare(cython.ulonglong, 0x94D049BB133111EB)
@@ -66,19 +70,18 @@ def _digest_tile(
     y: cython.Py_ssize_t
     x: cython.Py_ssize_t
     first: cython.uint = pixels[top, left] & _COLORS
+    firsts: cython.ulonglong = cython.cast(cython.ulonglong, first) << 32 | first
+    differs: cython.ulonglong = 0
     one: cython.uint
-    other: cython.uint
-    differs: cython.uint = 0
-    mixed: cython.ulonglong
+    mixed: cython.ulonglong = 0
     total: cython.ulonglong = 0
     row: cython.ulonglong
     for y in range(top, bottom):
         row = _STIR
         for x in range(0, width - 1, 2):
-            one = pixels[y, left + x] & _COLORS
-            other = pixels[y, left + x + 1] & _COLORS
-            differs |= (one ^ first) | (other ^ first)
-            mixed = cython.cast(cython.ulonglong, other) << 32 | one
+            memcpy(cython.address(mixed), cython.address(pixels[y, left + x]), 8)  # a row's pixels follow each other
+            mixed &= _COLOR_PAIR
+            differs |= mixed ^ firsts
             mixed *= _SPREAD
             mixed ^= mixed >> 32
             row += mixed * pair_weights[x >> 1]

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spicehop.codecs.bitmap import Pixels
+from spicehop.codecs.pixels import cells_of
 from spicehop.painting import digest_kernels
 from spicehop.raster.region import Box
 
@@ -121,7 +122,7 @@ def digest(pixels: Pixels, wanted: Flags | None = None) -> PictureDigests:
     solid = grid.flags()
     if wanted is None:
         wanted = ~grid.flags()
-    cells = pixels.view("<u4")[:, :, 0]
+    cells = cells_of(pixels)  # with the pixels of a row side by side, as the kernel needs them
     if digest_kernels.COMPILED:
         digest_kernels.digest_tiles(
             cells, wanted.view(np.uint8), _ACROSS, _DOWN, rows, tiles, solid.view(np.uint8)
