@@ -210,7 +210,7 @@ def check_arguments(wanted: tuple[Argument, ...], given: Arguments, path: str = 
         if not isinstance(value, KINDS[argument.kind]) or isinstance(value, bool):
             raise CommandError(f"Invalid parameter type for '{name}', expected: {argument.kind}")
         if argument.choices and value not in argument.choices:
-            raise CommandError(f"Parameter '{name}' does not accept value '{str(value)[:100]}'")
+            raise CommandError(f"Parameter '{argument.name}' does not accept value '{str(value)[:100]}'")
     for name in given.keys() - {argument.name for argument in wanted}:
         raise CommandError(f"Parameter '{path}{name[:100]}' is unexpected")
 
