@@ -12,11 +12,15 @@ COMPILED := $(VENV)/.spicehop-compiled
 
 .PHONY: help
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: demo
-demo: peers-demo $(COMPILED) ## type into a virtual machine while it migrates there and back, and count (ARGS="...")
+demo: $(COMPILED) ## a client works in our server's guest, and everything is counted; needs Python alone (ARGS="...")
 	@$(VENV)/bin/spicehop demo $(ARGS)
+
+.PHONY: demo-qemu
+demo-qemu: peers-demo-qemu $(COMPILED) ## the same in a virtual machine that moves from QEMU to QEMU (ARGS="...")
+	@$(VENV)/bin/spicehop demo --qemu $(ARGS)
 
 .PHONY: test
 test: peers-all $(COMPILED) ## install the real peers and run every test (ARGS="...")
@@ -41,12 +45,13 @@ clean: ## remove the virtual environment, caches and what was built
 	find src \( -name '*.so' -o -path '*/codecs/*.c' \) -delete
 	find src tests bench examples -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: peers-demo peers-all peers-bench
-peers-demo peers-all peers-bench: peers-%:
+.PHONY: peers-demo-qemu peers-all peers-bench
+peers-demo-qemu peers-all peers-bench: peers-%:
 	@scripts/install-peers $*
 
-# The first of these two makes the environment, the second compiles the codecs again when their source changed.
-$(INSTALLED): pyproject.toml $(wildcard setup.py)
+# The first of these two makes the environment, the second compiles the codecs again when their source changed, or when
+# there was no compiler the last time.
+$(INSTALLED): pyproject.toml setup.py
 	@scripts/install-peers base
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "spicehop needs Python 3.11 or newer; name one with make PYTHON=..." >&2; exit 2; }
@@ -55,6 +60,6 @@ $(INSTALLED): pyproject.toml $(wildcard setup.py)
 	@$(VENV)/bin/pip install -q --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
-$(COMPILED): $(INSTALLED) $(wildcard setup.py src/spicehop/codecs/*.py src/spicehop/codecs/*.pxd src/spicehop/painting/digest_kernels.py)
-	@if [ -f setup.py ]; then $(RUN) setup.py -q build_ext --inplace; fi
-	@touch $@
+$(COMPILED): $(INSTALLED) setup.py $(wildcard src/spicehop/codecs/*.py src/spicehop/codecs/*.pxd src/spicehop/painting/digest_kernels.py)
+	@$(RUN) setup.py -q build_ext --inplace
+	@! $(RUN) -c 'import sys; from spicehop.codecs import is_compiled; sys.exit(not is_compiled())' || touch $@

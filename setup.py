@@ -1,14 +1,17 @@
 """Compiles the hot modules with Cython where that is possible.
 
 The modules named in COMPILED are plain typed Python and run as they are. Without a C compiler or without Cython the
-build still succeeds and the package uses them uncompiled; `spicehop.codecs.is_compiled()` says which it is. Set
-SPICEHOP_PURE=1 at build time to leave compilation out on purpose.
+build still succeeds and the package uses them uncompiled; `spicehop.codecs.is_compiled()` says which it is, and
+`spicehop demo` says it when they are not. Set SPICEHOP_PURE=1 at build time to leave compilation out on purpose.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import sysconfig
+from pathlib import Path
 
 from setuptools import Extension, setup
 
@@ -29,9 +32,17 @@ DIRECTIVES = {
 }
 
 
+def has_compiler() -> bool:
+    """Whether modules can be compiled here. Tried in vain, each of them would warn in several lines."""
+    if os.name != "posix":
+        return True
+    words = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()
+    return shutil.which(words[0]) is not None and Path(sysconfig.get_path("include"), "Python.h").exists()
+
+
 def extensions() -> list[Extension]:
-    """The extension modules to build: none when compiling is unwanted or Cython is missing."""
-    if os.environ.get("SPICEHOP_PURE"):
+    """The extension modules to build: none when compiling is unwanted, or impossible."""
+    if os.environ.get("SPICEHOP_PURE") or not has_compiler():
         return []
     try:
         from Cython.Build import cythonize

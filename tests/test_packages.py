@@ -103,7 +103,7 @@ def program_path(name: str) -> Path:
 
 @pytest.mark.parametrize("program", [*DEMO_PROGRAMS, *INSTALLER_PROGRAMS])
 def test_programs_of_the_demo(program: str) -> None:
-    assert_named([program_path(program)], "demo")
+    assert_named([program_path(program)], "demo-qemu")
 
 
 @pytest.mark.parametrize("program", TEST_PROGRAMS)
@@ -113,7 +113,7 @@ def test_programs_of_the_tests(program: str) -> None:
 
 @pytest.mark.parametrize("pattern", DEMO_FILES)
 def test_files_of_the_demo(pattern: str) -> None:
-    assert_named(sorted(Path("/").glob(pattern[1:])), "demo")
+    assert_named(sorted(Path("/").glob(pattern[1:])), "demo-qemu")
 
 
 @pytest.mark.parametrize("pattern", TEST_FILES)

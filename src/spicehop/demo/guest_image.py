@@ -50,10 +50,10 @@ def build_guest(cache: Path | None = None, progress: Callable[[str], None] = lam
     cache = default_cache() if cache is None else cache
     kernel = cache / "kernel"
     if not (kernel / "vmlinuz").exists() or not (kernel / "modules.order").exists():
-        raise OperationError(f"the guest's kernel is not in {cache}: run scripts/install-peers demo")
+        raise OperationError(f"the guest's kernel is not in {cache}: run scripts/install-peers demo-qemu")
     for program in ("gcc", "cpio", str(BUSYBOX)):
         if shutil.which(program) is None:
-            raise OperationError(f"{program}, which the guest is made with, is missing: run scripts/install-peers demo")
+            raise OperationError(f"{program}, which the guest is made with, is missing: run scripts/install-peers demo-qemu")
     image = GuestImage(cache / f"vmlinux-{_digest(kernel)}", cache / f"initrd-{_digest(kernel)}")
     if not image.kernel.exists() or not image.initrd.exists():
         progress("building the guest")

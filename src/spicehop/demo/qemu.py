@@ -175,7 +175,7 @@ class QemuProcess:
         if self._process is not None:
             raise StateError(f"QEMU {self.options.name} was started already")
         if shutil.which(PROGRAM) is None:
-            raise OperationError(f"{PROGRAM} is missing: run scripts/install-peers demo")
+            raise OperationError(f"{PROGRAM} is missing: run scripts/install-peers demo-qemu")
         self._directory.mkdir(parents=True, exist_ok=True)
         self._sockets = Path(tempfile.mkdtemp(prefix="spicehop-"))
         if self.options.ticket is not None:
