@@ -162,7 +162,9 @@ class SurfacePainter:
         view, grid, output = self._view, self._grid, self._output
         labels, meanings = labelled(self._pixels, picture, wanted, edges, grid, output.view.images)
         pieces = rectangles(labels, _MOST_TILES)
-        pieces.sort(key=lambda piece: piece[1] in (IMAGE, EDGE))  # what costs little comes first
+        # What costs little comes first, and of the rest what was drawn longest ago: with little room, what changes all
+        # the time would leave none for the others.
+        pieces.sort(key=lambda piece: (piece[1] in (IMAGE, EDGE), self._oldest(piece[0])))
         for tiles, label in pieces:
             if output.is_full:
                 return
@@ -189,6 +191,10 @@ class SurfacePainter:
             drawn = grid.flags()
             drawn[index] = True
             view.shown(drawn, picture)
+
+    def _oldest(self, tiles: tuple[int, int, int, int]) -> float:
+        """When the oldest of these tiles was drawn."""
+        return float(self._view.drawn_at[tiles[0] : tiles[2], tiles[1] : tiles[3]].min())
 
     def _cropped(
         self, box: Box, index: tuple[slice, slice], picture: PictureDigests, dirt: Dirt, due: Flags
