@@ -101,6 +101,15 @@ async def test_a_password(guest: SmallGuest) -> None:
                 pass
 
 
+async def test_two_screens() -> None:
+    guest = SmallGuest(screens=2)
+    async with SpiceServer(guest) as server, spicehop.connect(url(server)) as session:
+        guest.screens[1].fill(Box(8, 8, 40, 40), 0x777777)
+        server.wake()
+        for number in (0, 1):
+            await until(lambda n=number: np.array_equal(session.screenshot(n).pixels, guest.screens[n].pixels))  # type: ignore[misc]
+
+
 async def test_two_clients(guest: SmallGuest, server: SpiceServer) -> None:
     async with spicehop.connect(url(server)) as one, spicehop.connect(url(server)) as other:
         await until(lambda: len(server.sessions) == 2)

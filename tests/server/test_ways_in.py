@@ -16,7 +16,7 @@ from waiting import until
 
 import spicehop
 from spicehop.errors import ConnectError, UsageError
-from spicehop.server import Security, ServerOptions, SpiceServer, tls_context
+from spicehop.server import AcceptLimits, Security, ServerOptions, SpiceServer, tls_context
 from spicehop.wire import base, inputs, main
 from spicehop.wire.constants import AuthMechanism, ChannelType, LinkResult
 from spicehop.wire.framing import MINI_HEADER
@@ -103,6 +103,22 @@ async def test_no_record_holds_the_start_of_a_message_behind_another(certificate
                 ping = base.Ping.decode(begin[MINI_HEADER.size :])
                 await client.send(MINI_HEADER.pack(3, 12) + base.Pong(ping.id, ping.timestamp).encode())
         client.close()
+
+
+@pytest.mark.parametrize("stream", [b"", b"\x16\x03\x01", b"REDQ" + bytes(40)])
+async def test_nobody_waits_long_for_a_tls_handshake(certificate: tuple[Path, Path], stream: bytes) -> None:
+    limits = AcceptLimits(deadline=1.0)
+    options = ServerOptions(port=None, tls_port=0, tls=tls_context(*certificate), limits=limits)
+    async with SpiceServer(SmallGuest(), options) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.tls_port)
+        writer.write(stream)
+        async with asyncio.timeout(TIMEOUT):
+            await reader.read(-1)
+        writer.close()
+        await until(lambda: len(server.gate) == 0)
+        result, link = await RawLink.open(server.tls_port, ChannelType.MAIN, tls=trusting(certificate))
+        assert result == LinkResult.OK
+        link.writer.close()
 
 
 async def test_channels_have_their_own_security(certificate: tuple[Path, Path]) -> None:

@@ -137,8 +137,9 @@ class SmallSoundIn:
 class SmallGuest:
     """Logs its input; `advance` does nothing by itself."""
 
-    def __init__(self, width: int = 320, height: int = 240, *, ports: int = 1) -> None:
-        self.screen = SmallDisplay(width, height)
+    def __init__(self, width: int = 320, height: int = 240, *, ports: int = 1, screens: int = 1) -> None:
+        self.screens = tuple(SmallDisplay(width + 16 * n, height) for n in range(screens))
+        self.screen = self.screens[0]
         self.shown = Pointer(shape=PointerShape(np.full((16, 16, 4), 200, np.uint8), 1, 2, 77))
         self.locks = 0
         self.takes_positions = True
@@ -164,7 +165,7 @@ class SmallGuest:
 
     @property
     def displays(self) -> Sequence[Display]:
-        return (self.screen,)
+        return self.screens
 
     @property
     def pointer(self) -> Pointer:
