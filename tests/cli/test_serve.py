@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import fields
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -18,6 +22,8 @@ from certificates import Authority
 
 from spicehop.channels.serving.sasl import Verifier
 from spicehop.cli.app import main
+from spicehop.cli.serve import command
+from spicehop.server.control_commands import COMMANDS
 from spicehop.server.settings import Settings
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "failures.md"
@@ -215,14 +221,32 @@ def test_options_of_the_server(folder: Path) -> None:
     assert options.compression == "lz"
 
 
+def test_each_setting_is_a_flag() -> None:
+    flags = set(signature(command).parameters) - {"config", "as_json"}
+    assert flags == {field.name for field in fields(Settings)}
+
+
+def test_the_documents_example_is_right(folder: Path) -> None:
+    text = DOCUMENT.with_name("serving.md").read_text(encoding="utf-8")
+    example = text.partition("```toml\n")[2].partition("```")[0]
+    (folder / "serve.toml").write_text(example)
+    assert Settings.merged({}, Path("serve.toml")).tls_port == 5931
+
+
+def test_the_document_lists_the_control_commands() -> None:
+    text = DOCUMENT.with_name("serving.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    assert {name for row in rows for name in re.findall("`([^`]+)`", row)} == set(COMMANDS)
+
+
 # -- the command ------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def served(*words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The command as a process, and the line that it prints when it is ready."""
-    command = [sys.executable, "-m", "spicehop", "serve", *words]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    line = [sys.executable, "-m", "spicehop", "serve", *words]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         limit = threading.Timer(60, process.kill)
         limit.start()
         try:
@@ -262,6 +286,26 @@ def test_the_line_for_people() -> None:
     with served(*TLS, *DOOR, *OPEN) as (one, line):
         assert line.startswith("the demo guest is at 127.0.0.1:")
         assert line.endswith(f" with TLS; process {one.pid}\n")
+
+
+def greeting(address: str, context: ssl.SSLContext) -> bytes:
+    """What the control port says first."""
+    host, _, port = address.rpartition(":")
+    plain = socket.create_connection((host, int(port)), 10)
+    with plain, context.wrap_socket(plain, server_hostname=host) as tls, suppress(ssl.SSLError):
+        return tls.recv(1000)
+    return b""
+
+
+def test_control_over_tcp_takes_a_client_certificate(authority: Authority) -> None:
+    context = ssl.create_default_context(cafile="ca.pem")
+    control = ("--control", "127.0.0.1:0", "--ca", "ca.pem")
+    with served(*TLS, *OPEN, *control, "--json") as (_, line):
+        address = json.loads(line)["control"]
+        assert greeting(address, context) == b""
+        pair = authority.pair("operator")
+        context.load_cert_chain(pair.certificate, pair.key)
+        assert greeting(address, context).startswith(b'{"QMP": ')
 
 
 def test_a_line_for_the_sasl_file(capsys, monkeypatch: pytest.MonkeyPatch) -> None:
