@@ -204,6 +204,54 @@ def test_held_keys_and_releases_come_back_too() -> None:
     assert source.heard("inputs:0") == [inputs.KeyUp(0x9E)]
 
 
+def test_a_channel_that_got_lost_at_the_target_comes_back_from_there() -> None:
+    stage, source, target = ready()
+    hand_over(source, "port:1", "inputs:0")
+    target.close("port:1")
+    assert stage.lost == [("port:1", False)]
+    source.say("main:0", main.MigrateCancel())
+    stage.advance(1)
+    assert stage.session.lost == set()
+    assert stage.told(c.ChannelOpened)[-1] == c.ChannelOpened(key_of("port:1"), anew=False)
+    works(stage, source)
+
+
+def test_keys_that_a_machine_swallowed_before_its_migration_failed_are_said_again() -> None:
+    """It stood still at the source, and then went on there."""
+    stage, source, _ = ready()
+    keyboard = stage.session.inputs
+    assert keyboard is not None
+    keyboard.key_down(0x1E)
+    keyboard.key_down(0x2A)
+    stage.run()
+    keyboard.key_up(0x1E)
+    stage.advance(5)
+    source.heard("inputs:0")
+    source.say("main:0", main.MigrateCancel())
+    stage.advance(1)
+    assert source.heard("inputs:0") == [inputs.KeyDown(0x2A), inputs.KeyUp(0x9E)]
+
+
+def test_a_display_that_the_target_drops_after_it_was_lost_anyway_changes_nothing() -> None:
+    stage, source, target = ready()
+    hand_over(source, "port:1")
+    source.close("display:0")
+    target.close("display:0")
+    assert stage.session.state is ClientState.SWITCHING
+    hand_over(source, "inputs:0", "cursor:0", "main:0")
+    assert [outcome.scheme for outcome in stage.outcomes] == ["seamless"]
+    assert stage.lost == [("display:0", False)]
+
+
+def test_a_begin_and_a_cancel_of_the_source_while_channels_move_bring_them_back() -> None:
+    stage, source, target = ready()
+    third = stage.server("third")
+    hand_over(source, "port:1")
+    source.say("main:0", begin(b"third"), main.MigrateCancel())
+    assert stage.connections_of(target) == stage.connections_of(third) == []
+    works(stage, source)
+
+
 def test_a_hand_over_that_crosses_its_cancel_is_ignored() -> None:
     """Channels are connections of their own: MIGRATE may still be under way when CANCEL comes."""
     stage, source, _ = ready()

@@ -187,6 +187,11 @@ class InputsChannel(ClientChannel):
         self._come_to_server(now)
         return []
 
+    def migration_aborted(self, now: float) -> None:
+        """The machine goes on where it was; it may have stood still meanwhile, and what it swallowed is said again."""
+        if self.connected and self.migrating_since is not None:
+            self._tell_again(now)
+
     def _come_to_server(self, now: float) -> None:
         if self.messages_sent:
             self._gate_until = now + TARGET_GATE

@@ -275,6 +275,7 @@ class ClientSession:
 
     def add_channel(self, key: ChannelKey, now: float) -> None:
         """Link a channel that the server has, and at the target too while a migration is prepared."""
+        self.restorer.forget(key)
         if key not in self._current:
             self.connect(key, self.address, Role.CURRENT, now)
             self.travel.channel_added(key, now)

@@ -120,15 +120,15 @@ class Travel:
         self._link_target(message, now)
 
     def _cancel_received(self, now: float) -> None:
-        """Of a migration that waits for this one to end, it is that one which is cancelled."""
-        if self._postponed is not None:
-            self._postponed = None
-        elif self._session.state is ClientState.SWITCHING and MAIN in self._left_behind:
-            self._session.note("migration.cancel-too-late")
-        else:
-            if self.target is not None:
-                self._reason = "the source cancelled the migration"
-            self._step(ClientInput.CANCEL_RECEIVED, now)
+        """From a target that has main already, it can only mean a migration that waits for this one to end."""
+        at_target = MAIN in self._left_behind or self._session.state is ClientState.AWAITING_TARGET_INIT
+        postponed, self._postponed = self._postponed, None
+        if at_target:
+            self._session.note("migration.cancel-too-late" if postponed is None else "migration.postponed-cancelled")
+            return
+        if self.target is not None:
+            self._reason = "the source cancelled the migration"
+        self._step(ClientInput.CANCEL_RECEIVED, now)
 
     # -- linking the target -----------------------------------------------------------------------------------------
 
@@ -213,7 +213,7 @@ class Travel:
         target.missing[link.key] = str(error)
         if link.linked is not None:
             target.broken.add(link.key)
-        if link.key[0] not in ESSENTIAL:
+        if link.key[0] not in ESSENTIAL or link.key in self._moved:
             self._session.note("migration.channel-missing", link.key, reason=str(error))
             self._check_ready(now)
             return
@@ -251,6 +251,8 @@ class Travel:
             self._close_target_links()
             return
         self._drop_target()
+        if self._session.inputs is not None:
+            self._session.inputs.migration_aborted(now)
         self._settle()
         self._session.note("migration.aborted", reason=reason)
         self._session.emit(c.MigrationAborted(reason))
@@ -372,7 +374,7 @@ class Travel:
         """MIGRATE_CANCEL with main still here: the channels that moved come back (dossier F, going back)."""
         session = self._session
         back, self._left_behind = self._left_behind, {}
-        lost = [key for key, outcome in self._moved.items() if outcome.how == "lost"]
+        lost = {key for key, outcome in self._moved.items() if outcome.how == "lost"}
         self._called_off = {key for key in session.channels if session.current(key) and key not in self._moved}
         for key, (link, _) in back.items():
             there = session.take_over(link) if link.role is Role.KEPT else session.current(key)
@@ -380,12 +382,15 @@ class Travel:
                 session.leave(there)
         self._forget_target(now)
         for key, (link, connection) in back.items():
-            if link.role is Role.CURRENT:
-                session.command(c.ResumeReading(link.id))
-                events = session.channels[key].return_to(connection, link.take_held(), now)
-                session.handle_events(key, events, now)
-            else:
-                lost.append(key)
+            if link.role is not Role.CURRENT:
+                lost.add(key)
+                continue
+            session.command(c.ResumeReading(link.id))
+            events = session.channels[key].return_to(connection, link.take_held(), now)
+            if key in lost:
+                lost.discard(key)
+                session.emit(c.ChannelOpened(key, anew=False))
+            session.handle_events(key, events, now)
         for key in lost:
             session.restorer.later(key, now)
         for key, channel in tuple(session.channels.items()):
