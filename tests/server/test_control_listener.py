@@ -24,6 +24,7 @@ from waiting import until
 from spicehop.errors import ConnectError
 from spicehop.server.control_listener import MAX_CLIENTS, MAX_UNSENT, ControlAddress, ControlServer, control_tls
 from spicehop.server.control_target import ControlEvent
+from spicehop.trace import MemorySink, Trace
 
 NEGOTIATE = b'{"execute":"qmp_capabilities"}'
 QUERY = b'{"execute":"query-status"}\n'
@@ -156,6 +157,21 @@ async def test_the_last_answer_goes_out_before_the_server_closes(server: Control
     writer.close()
 
 
+async def test_commands_leave_a_trace_without_their_arguments(target: FakeTarget, path: Path) -> None:
+    sink = MemorySink()
+    server = ControlServer(target, ControlAddress(path), trace=Trace("server", lambda: 0.0, sink))
+    await server.open()
+    async with monitor(path) as (client, _):
+        await client.execute("set_password", {"protocol": "spice", "password": "hush"})
+        with pytest.raises(ExecuteError):
+            await client.execute("set_password", {"protocol": "vnc", "password": "hush"})
+    await server.close()
+    assert [(record.event, dict(record.detail)) for record in sink.records] == [
+        ("server.command", {"command": "set_password", "refused": ""}),
+        ("server.command", {"command": "set_password", "refused": "Could not set password"}),
+    ]
+
+
 # -- where it listens -------------------------------------------------------------------------------------------------
 
 
@@ -252,13 +268,14 @@ WHOLE = NEGOTIATE + b"\n" + QUERY + SCREENDUMP + b'{"execute":"stop"}\n'
 
 
 async def test_a_client_may_go_at_every_byte(server: ControlServer, target: FakeTarget, path: Path) -> None:
+    tasks = len(asyncio.all_tasks())
     for end in range(0, len(WHOLE) + 1, 5):
         with socket.socket(socket.AF_UNIX) as client:
             client.setblocking(False)
             await asyncio.get_running_loop().sock_connect(client, str(path))
             await asyncio.get_running_loop().sock_sendall(client, WHOLE[:end])
             await asyncio.sleep(0)
-    await until(lambda: not server._clients)
+    await until(lambda: not server._clients and len(asyncio.all_tasks()) == tasks)
     await works(path)
 
 

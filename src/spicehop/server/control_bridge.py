@@ -13,15 +13,19 @@ from spicehop.server.control_target import ControlEvent, ControlListener, Endpoi
 from spicehop.server.listener import AcceptedStream
 from spicehop.server.server import SpiceServer
 from spicehop.server.session import ServedSession
+from spicehop.trace import Trace
 from spicehop.wire.constants import MouseMode
 
 
 class ServerControl:
     """Implements `ControlTarget` for a server. Waits for `quit` with `wait_ended`; the caller closes the server."""
 
-    def __init__(self, server: SpiceServer, wall_clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, server: SpiceServer, *, wall_clock: Callable[[], float] = time.time, trace: Trace | None = None
+    ) -> None:
         self._server = server
         self._wall_clock = wall_clock
+        self._trace = trace
         self._listeners: list[ControlListener] = []
         self._channels: dict[AcceptedStream, LinkedChannel] = {}
         self._ended = asyncio.Event()
@@ -43,6 +47,8 @@ class ServerControl:
             self._tell(ControlEvent.initialized(channel, self._auth))
 
     def _tell(self, event: ControlEvent) -> None:
+        if self._trace is not None and not event.name.startswith("SPICE_"):  # connections leave traces of their own
+            self._trace.record(f"qmp.{event.name}")
         for listener in tuple(self._listeners):
             listener(event)
 

@@ -19,6 +19,7 @@ from spicehop.server.control_commands import VERSION, Commands
 from spicehop.server.control_keys import KeyQueue
 from spicehop.server.control_target import ControlEvent, ControlTarget
 from spicehop.server.private_socket import PrivateSocket, system_reason
+from spicehop.trace import Trace
 
 MAX_CLIENTS = 16
 """Beyond this the oldest that has not negotiated goes, else the newcomer."""
@@ -27,6 +28,8 @@ MAX_UNSENT = 4 << 20
 CLOSE_SECONDS = 2.0
 """For the last answers to go out."""
 HANDSHAKE_SECONDS = 10.0
+LONGEST_NAME = 100
+"""Of a command, in a trace."""
 
 logger = logging.getLogger(__name__)
 
@@ -55,12 +58,13 @@ def control_tls(certificate: Path, key: Path, ca: Path) -> ssl.SSLContext:
 class ControlServer:
     """Listens for control clients and performs their commands on a target, from `open` to `close`."""
 
-    def __init__(self, target: ControlTarget, address: ControlAddress) -> None:
+    def __init__(self, target: ControlTarget, address: ControlAddress, *, trace: Trace | None = None) -> None:
         self.port: int | None = None
         """Of TCP, once it is open."""
         self.commands = Commands(target, self)
         self._target = target
         self._address = address
+        self._trace = trace
         self._clients: dict[ControlConnection, None] = {}
         self._server: asyncio.Server | None = None
         self._place: PrivateSocket | None = None
@@ -138,6 +142,11 @@ class ControlServer:
             client.session.tell(event.name, event.data, when)
             client.flush()
 
+    def record(self, request: ControlRequest, refused: str = "") -> None:
+        """Leave a trace of a command, without its arguments."""
+        if self._trace is not None:
+            self._trace.record("server.command", command=request.command[:LONGEST_NAME], refused=refused)
+
     # -- for the commands -------------------------------------------------------------------------------------------
 
     def wall_clock(self) -> float:
@@ -200,11 +209,13 @@ class ControlConnection(asyncio.Protocol):
         try:
             value = await self._server.commands.perform(request)
         except CommandError as error:
+            self._server.record(request, str(error))
             self.session.refuse(request, error)
         except Exception:
             logger.exception("the command %s failed", request.command)
             self.session.refuse(request, CommandError("the server failed to do it; its log says why"))
         else:
+            self._server.record(request)
             self.session.answer(request, value)
 
     def flush(self) -> None:

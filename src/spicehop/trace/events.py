@@ -30,6 +30,7 @@ EVENTS: dict[str, str] = {
     "server.channel-linked": "a client has linked a channel; `session` counts the server's sessions",
     "server.channel-gone": "a client's channel ended; `reason`",
     "server.turned-away": "a connection ended before it was authenticated; `host`, `reason`",
+    "server.command": "a control client asked for `command`; `refused` says why not",
     "conductor.surveying": "the conductor asks both QEMUs what they are",
     "conductor.finding": "the conductor found something worth knowing; `severity`, `code`, `sentence`",
     "conductor.linking": "the conductor has the clients told of the target",
