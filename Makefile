@@ -57,7 +57,7 @@ $(INSTALLED): pyproject.toml setup.py
 	    { echo "spicehop needs Python 3.11 or newer; name one with make PYTHON=..." >&2; exit 2; }
 	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	@echo "setting up $(VENV)"
-	@$(VENV)/bin/pip install -q --disable-pip-version-check -e '.[dev]'
+	@$(VENV)/bin/pip install -qq --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
 $(COMPILED): $(INSTALLED) setup.py $(wildcard src/spicehop/codecs/*.py src/spicehop/codecs/*.pxd src/spicehop/painting/digest_kernels.py)
