@@ -11,7 +11,14 @@ from spicehop.channels.serving.agent_parts import MonitorsWanted
 from spicehop.channels.serving.agent_routing import AgentFilter
 from spicehop.errors import ProtocolError
 from spicehop.wire import agent, main
-from spicehop.wire.agent_constants import UNLIMITED_TOKENS, AgentCap, AgentMessageType, AgentPort, ClipboardType
+from spicehop.wire.agent_constants import (
+    UNLIMITED_TOKENS,
+    AgentCap,
+    AgentMessageType,
+    AgentPort,
+    ClipboardType,
+    MonitorsFlag,
+)
 from spicehop.wire.agent_stream import AgentReader, ChunkReader, encode_agent_message, encode_chunk, slices
 
 SELECTION = frozenset({AgentCap.CLIPBOARD_SELECTION})
@@ -209,6 +216,16 @@ def test_monitors_are_reported_and_passed_on() -> None:
     send(hub, 1, encoded)
     assert payload(taken(hub)) == encoded
     assert hub.next_event() == MonitorsWanted(1, message)
+
+
+def test_monitors_go_on_without_their_sizes_in_millimetres() -> None:
+    hub = started(1)
+    monitors = (agent.Monitor(600, 800, 32, 0, 0), agent.Monitor(768, 1024, 32, 800, 0))
+    sizes = (agent.PhysicalSize(200, 300), agent.PhysicalSize(210, 310))
+    told = agent.MonitorsConfig(MonitorsFlag.USE_POSITION | MonitorsFlag.PHYSICAL_SIZE, monitors, sizes)
+    send(hub, 1, encode_agent_message(told))
+    assert payload(taken(hub)) == encode_agent_message(agent.MonitorsConfig(MonitorsFlag.USE_POSITION, monitors))
+    assert hub.next_event() == MonitorsWanted(1, told)
 
 
 def test_without_copy_and_paste() -> None:

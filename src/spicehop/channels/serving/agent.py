@@ -21,7 +21,13 @@ from spicehop.channels.serving.agent_parts import (
     MonitorsWanted,
     Slice,
 )
-from spicehop.channels.serving.agent_routing import AgentFilter, MessageHead, Routes, rewritten_capabilities
+from spicehop.channels.serving.agent_routing import (
+    AgentFilter,
+    MessageHead,
+    Routes,
+    rewritten_capabilities,
+    without_physical_sizes,
+)
 from spicehop.errors import ProtocolError
 from spicehop.wire import agent, main
 from spicehop.wire.agent_constants import CLIENT_TOKENS, UNLIMITED_TOKENS, AgentMessageType, AgentPort
@@ -152,10 +158,10 @@ class AgentHub:
             inlet.collected += data
         if inlet.dropped:
             inlet.owed += 1
-        elif inlet.collected is not None and inlet.head.type == AgentMessageType.ANNOUNCE_CAPABILITIES:
+        elif inlet.collected is not None and self._is_rewritten(inlet.head):
             inlet.owed += 1
             if last:
-                inlet.put(Slice(rewritten_capabilities(inlet.collected, self.rules.removed, 0), True, True, True))
+                inlet.put(Slice(self._rewritten(inlet.head, inlet.collected), True, True, True))
         else:
             credited = len(self._clients) > 1 and inlet.size <= STORE_BYTES
             inlet.owed += credited
@@ -167,6 +173,16 @@ class AgentHub:
     def _is_read_here(self, head: MessageHead) -> bool:
         read = (AgentMessageType.MONITORS_CONFIG, AgentMessageType.ANNOUNCE_CAPABILITIES)
         return head.type in read and head.size <= MAX_COLLECTED
+
+    def _is_rewritten(self, head: MessageHead) -> bool:
+        """Whether a message goes on as one slice when it is whole."""
+        fits = AGENT_HEADER_SIZE + head.size <= AGENT_CHUNK_BYTES
+        return head.type == AgentMessageType.ANNOUNCE_CAPABILITIES or fits
+
+    def _rewritten(self, head: MessageHead, message: bytes) -> bytes:
+        if head.type == AgentMessageType.MONITORS_CONFIG:
+            return without_physical_sizes(message)
+        return rewritten_capabilities(message, self.rules.removed, 0)
 
     def _message_complete(self, client: int, inlet: Inlet) -> None:
         assert inlet.head is not None

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from spicehop.errors import ProtocolError
 from spicehop.wire import agent
-from spicehop.wire.agent_constants import AGENT_PROTOCOL, AgentCap, AgentMessageType, Selection
+from spicehop.wire.agent_constants import AGENT_PROTOCOL, AgentCap, AgentMessageType, MonitorsFlag, Selection
 from spicehop.wire.agent_stream import AGENT_HEADER_SIZE, AgentHeader, encode_agent_message
 from spicehop.wire.layout import NOTHING
 
@@ -102,6 +102,19 @@ def rewritten_capabilities(message: bytes, removed: frozenset[int], added: int) 
     if bits == announced.bits:
         return message
     return encode_agent_message(agent.AnnounceCapabilities.of(bits, request=bool(announced.request)))
+
+
+def without_physical_sizes(message: bytes) -> bytes:
+    """An encoded MONITORS_CONFIG without sizes in millimetres; as it was when it has none.
+
+    spice-gtk 0.42 sends them, spice-vdagentd 0.22.1 refuses the whole message because of them, and no capability says
+    who reads them. With the reference the message goes to QXL devices instead.
+    """
+    wanted = agent.MonitorsConfig.decode(message[AGENT_HEADER_SIZE:])
+    if not wanted.sizes:
+        return message
+    flags = wanted.flags & ~MonitorsFlag.PHYSICAL_SIZE
+    return encode_agent_message(agent.MonitorsConfig(flags, wanted.monitors))
 
 
 @dataclass(slots=True)
