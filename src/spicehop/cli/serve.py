@@ -19,6 +19,9 @@ def command(
         str | None, typer.Option(metavar="WIDTHxHEIGHT", help="The guest's screen, 1024x768 by default.")
     ] = None,
     guest_log: Annotated[Path | None, typer.Option(metavar="FILE", help="Where the guest writes its log.")] = None,
+    agent_socket: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Unix socket for spice-vdagentd, in place of the guest's agent.")
+    ] = None,
     listen: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Address to listen at, else 127.0.0.1.")] = None,
     port: Annotated[int | None, typer.Option(metavar="PORT", help="Port without TLS; 0 for any free one.")] = None,
     tls_port: Annotated[int | None, typer.Option(metavar="PORT", help="Port with TLS; 0 for any free one.")] = None,
@@ -76,6 +79,7 @@ def command(
         "guest": guest,
         "size": size,
         "guest_log": guest_log,
+        "agent_socket": agent_socket,
         "listen": listen,
         "port": port,
         "tls_port": tls_port,

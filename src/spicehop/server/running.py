@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import time
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from types import TracebackType
+from typing import Self
 
 from spicehop.errors import OperationError
 from spicehop.guests.demo import DemoGuest
@@ -18,6 +20,7 @@ from spicehop.server.control_bridge import ServerControl
 from spicehop.server.control_listener import ControlServer
 from spicehop.server.server import SpiceServer
 from spicehop.server.settings import Settings
+from spicehop.server.socket_device import SocketDevice
 from spicehop.trace import FileSink, Trace
 
 
@@ -58,15 +61,19 @@ async def serve(settings: Settings, announce: Callable[[Ready], None]) -> None:
         trace = None
         if settings.trace is not None:
             trace = stack.enter_context(Trace("server", time.monotonic, FileSink(settings.trace)))
-        log = stack.enter_context(_open_log(settings.guest_log)) if settings.guest_log is not None else None
-        guest = DemoGuest(*settings.dimensions(), log=None if log is None else lambda line: _write(log, line))
+        log = stack.enter_context(_GuestLog(settings.guest_log)) if settings.guest_log is not None else None
+        agent = SocketDevice("agent", settings.agent_socket) if settings.agent_socket is not None else None
+        note = None if log is None else log.write
+        guest = DemoGuest(*settings.dimensions(), log=note, agent=agent)
         server = SpiceServer(guest, options, trace=trace)
-        target = ServerControl(server)
+        target = ServerControl(server, trace=trace)
         _end_at_signals(target, stack)
         await stack.enter_async_context(server)
+        if agent is not None:
+            await stack.enter_async_context(agent.listening(lambda: guest.running, server.wake))
         control = None
         if address is not None:
-            control = ControlServer(target, address)
+            control = ControlServer(target, address, trace=trace)
             stack.push_async_callback(control.close)
             await control.open()
         place = None
@@ -83,7 +90,17 @@ async def serve(settings: Settings, announce: Callable[[Ready], None]) -> None:
                 os.getpid(),
             )
         )
-        await target.wait_ended()
+        await _first(target.wait_ended(), server.wait_closed())
+
+
+async def _first(*ends: Awaitable[None]) -> None:
+    """Wait for one of them; raises what it raised, such as the guest's failure."""
+    tasks = [asyncio.ensure_future(end) for end in ends]
+    done, late = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in late:
+        task.cancel()
+    for task in done:
+        task.result()
 
 
 def _end_at_signals(target: ServerControl, stack: AsyncExitStack) -> None:
@@ -93,12 +110,34 @@ def _end_at_signals(target: ServerControl, stack: AsyncExitStack) -> None:
         stack.callback(loop.remove_signal_handler, number)
 
 
-def _open_log(path: Path) -> TextIO:
-    try:
-        return path.open("w", encoding="utf-8", buffering=1)
-    except OSError as error:
-        raise OperationError(f"the guest's log cannot be written to {path}: {error.strerror}") from None
+class _GuestLog:
+    """The guest's log file. A disk that fills up ends the log, never the guest."""
 
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._file = path.open("w", encoding="utf-8", buffering=1)
+        except OSError as error:
+            raise OperationError(f"the guest's log cannot be written to {path}: {error.strerror}") from None
 
-def _write(log: TextIO, line: str) -> None:
-    log.write(f"{line}\n")
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def write(self, line: str) -> None:
+        """One line, without the line feed."""
+        if self._file.closed:
+            return
+        try:
+            self._file.write(f"{line}\n")
+        except OSError as error:
+            print(f"spicehop: the guest's log in {self._path} ends early: {error.strerror}", file=sys.stderr)
+            self._close()
+
+    def _close(self) -> None:
+        with suppress(OSError):
+            self._file.close()

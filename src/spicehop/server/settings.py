@@ -39,6 +39,7 @@ class Settings:
     guest: str = "demo"
     size: str = "1024x768"
     guest_log: Path | None = None
+    agent_socket: Path | None = None
     listen: str = "127.0.0.1"
     port: int | None = None
     tls_port: int | None = None

@@ -18,6 +18,8 @@ Needs the Python that has `gi`, which is Debian's own. Commands come on standard
     watch                       note the number of each frame that the guest stamps on its screen
     watched                     `watched` with the `frames` that were seen, in order
     resize width=W height=H     ask for a monitor of this size
+    record seconds=N            a loud square wave for the guest, as from a microphone
+    agent                       `agent-can` with the numbers of the capabilities that the guest's agent has announced
     totals                      `totals` with what was sent and received
     quit
 
@@ -66,6 +68,7 @@ library.spice_port_channel_write_async.argtypes = [pointer, pointer, size_type, 
 library.spice_main_channel_clipboard_selection_notify.argtypes = [pointer, unsigned, unsigned, pointer, size_type]
 library.spice_main_channel_clipboard_selection_grab.argtypes = [pointer, unsigned, pointer, ctypes.c_int]
 library.spice_main_channel_clipboard_selection_request.argtypes = [pointer, unsigned, unsigned]
+library.spice_record_channel_send_data.argtypes = [pointer, pointer, size_type, unsigned]
 objects.g_signal_connect_data.argtypes = [pointer, ctypes.c_char_p, pointer, pointer, pointer, ctypes.c_int]
 # PyGObject cannot turn the raw arrays of these two signals into Python values: they are connected in C.
 GrabHandler = ctypes.CFUNCTYPE(ctypes.c_int, pointer, unsigned, pointer, unsigned, pointer)
@@ -131,6 +134,9 @@ class Client:
         elif kind == "PlaybackChannel":
             listen(channel, "playback-start", lambda _, *what: say("playing", format=what[0], channels=what[1]))
             listen(channel, "playback-data", self.sound_came)
+        elif kind == "RecordChannel":
+            listen(channel, "record-start", lambda _, *what: say("recording", format=what[0], channels=what[1]))
+            listen(channel, "record-stop", lambda _: say("not-recording"))
         elif kind == "PortChannel":
             listen(channel, "notify::port-opened", self.port_changed)
             listen(channel, "notify::port-name", self.port_changed)
@@ -277,6 +283,10 @@ class Client:
         self.watches = False
         say("watched", frames=self.frames)
 
+    def do_agent(self):
+        main = self.channels["MainChannel"]
+        say("agent-can", capabilities=[bit for bit in range(32) if main.agent_test_capability(bit)])
+
     def do_totals(self):
         port = {"port_sent": self.port_sent, "port_received": self.port_received}
         say("totals", keys=self.keys_typed, **port, sound=self.sound_bytes, peak=self.sound_peak)
@@ -310,6 +320,15 @@ class Client:
             return False
 
         GLib.timeout_add(TICK_MS, step)
+
+    def do_record(self, seconds):
+        wave = (b"\x00\x40" * 2 * 60 + b"\x00\xc0" * 2 * 60) * 4  # 10 ms of 400 Hz, both ears
+        for packet in range(seconds * 100):
+            buffer = ctypes.create_string_buffer(wave, len(wave))
+            self.kept.append(buffer)
+            channel = address(self.channels["RecordChannel"])
+            library.spice_record_channel_send_data(channel, buffer, len(wave), packet * 10)
+        say("recorded", size=len(wave) * seconds * 100)
 
     def do_resize(self, width, height):
         main = self.channels["MainChannel"]

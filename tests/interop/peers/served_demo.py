@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import re
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +43,75 @@ class Lines(list[str]):
     def has(self, *parts: str) -> bool:
         """Whether a line holds all these parts."""
         return any(all(part in line for part in parts) for line in self)
+
+
+class ServerProcess:
+    """`spicehop serve` with the demo guest, a process of its own; enter it to start it, leave it to end it."""
+
+    def __init__(self, folder: Path, *flags: str) -> None:
+        self.log_path = folder / "guest.log"
+        self._errors = folder / "serve.log"
+        command = [sys.executable, "-m", "spicehop", "serve", "--json", "--port", "0", "--disable-ticketing"]
+        self._command = [*command, "--guest-log", str(self.log_path), *flags]
+        self._process: asyncio.subprocess.Process | None = None
+        self.port = 0
+
+    async def __aenter__(self) -> Self:
+        with self._errors.open("wb") as errors:
+            self._process = await asyncio.create_subprocess_exec(
+                *("setpriv", "--pdeathsig", "KILL", "--", *self._command),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=errors,
+            )
+        assert self._process.stdout is not None
+        async with asyncio.timeout(30):
+            line = await self._process.stdout.readline()
+        assert line, f"the server did not start: {self._errors.read_text()}"
+        self.port = json.loads(line)["port"]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._process is not None
+        if self._process.returncode is None:
+            self._process.terminate()
+        try:
+            async with asyncio.timeout(10):
+                await self._process.wait()
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+
+    @property
+    def lines(self) -> Lines:
+        """The guest's log so far."""
+        return Lines(self.log_path.read_text().splitlines())
+
+    @property
+    def resident(self) -> int:
+        """Bytes of memory that the process has now."""
+        return self._memory("VmRSS")
+
+    @property
+    def most_resident(self) -> int:
+        """The most bytes of memory that it ever had."""
+        return self._memory("VmHWM")
+
+    @property
+    def processor_seconds(self) -> float:
+        """Processor time that it has used, user and system."""
+        assert self._process is not None
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def _memory(self, name: str) -> int:
+        assert self._process is not None
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        found = re.search(rf"{name}:\s+(\d+) kB", status)
+        assert found is not None
+        return int(found[1]) * 1024
 
 
 @asynccontextmanager

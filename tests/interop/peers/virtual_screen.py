@@ -34,9 +34,12 @@ class VirtualScreen:
             await self.start("Xvfb", "-displayfd", str(writable), *options, pass_fds=(writable,))
             os.close(writable)
             writable = -1
+            number = b""
             async with asyncio.timeout(20):
-                number = await asyncio.to_thread(os.read, readable, 16)
-            assert number, f"Xvfb did not start: {self.log('Xvfb')}"
+                while not number.endswith(b"\n"):  # it ends when it cannot write all of the line
+                    piece = await asyncio.to_thread(os.read, readable, 16)
+                    assert piece, f"Xvfb did not start: {self.log('Xvfb')}"
+                    number += piece
             self._display = f":{number.decode().strip()}"
         except BaseException:
             await self._stack.aclose()

@@ -23,7 +23,7 @@ from spicehop.guests.demo.pointing import BUTTON_CODES, Pointing, Pressed
 from spicehop.guests.demo.saving import LARGEST_SEED, NEVER, SavedGuest, SurfaceSize, decode_saved, encode_saved
 from spicehop.guests.demo.scene import LARGEST, SMALLEST, Button, Scene, Square
 from spicehop.guests.demo.sound import PERIOD, Recorder, Tone, sound_state
-from spicehop.guests.interface import GuestDevices, Pointer
+from spicehop.guests.interface import CharDevice, GuestDevices, Pointer
 from spicehop.wire.constants import AGENT_CHUNK_BYTES, MouseButton
 
 FRAME = 40_000
@@ -44,6 +44,7 @@ class DemoGuest:
     whether it plays from the start, `tablet` whether it takes positions. The agent offers a text of `clipboard_bytes`
     and sends its messages in chunks of at most `agent_chunk` bytes, 0 for whole. `loops` names which of its devices
     usbredir, smartcard and webdav it has: there is nothing behind them, they give back what they take.
+    `agent` takes the place of its own agent; it does not move with the guest's state.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class DemoGuest:
         clipboard_bytes: int = 65_536,
         agent_chunk: int = AGENT_CHUNK_BYTES,
         loops: Collection[str] = LOOPS,
+        agent: CharDevice | None = None,
     ) -> None:
         if not (SMALLEST[0] <= width <= LARGEST[0] and SMALLEST[1] <= height <= LARGEST[1]):
             low, high = ("x".join(map(str, size)) for size in (SMALLEST, LARGEST))
@@ -87,7 +89,7 @@ class DemoGuest:
         self._tone = Tone(self._clock, playing=tone)
         self._recorder = Recorder(self._clock)
         self._devices = GuestDevices(
-            agent=self._agent,
+            agent=agent or self._agent,
             ports=(self._echo,),
             usbredir=(usbredir,) if usbredir.name in loops else (),
             smartcard=smartcard if smartcard.name in loops else None,
@@ -285,7 +287,8 @@ class DemoGuest:
         self._say(Role.KEYS, "device n=0 name=spicehop_keyboard")
         self._say(Role.KEYS, "device n=1 name=spicehop_tablet")
         self._say(Role.ECHO, "port present=1")
-        self._agent.boot()
+        if self._devices.agent is self._agent:
+            self._agent.boot()
         self._say(Role.SCREEN, f"screen width={geometry.width} height={geometry.height} driver=spicehop")
         self._say(Role.INIT, "READY")
 
