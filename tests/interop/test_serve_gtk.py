@@ -14,10 +14,13 @@ from gtk_driver import GtkClient
 from served_demo import LETTERS, assert_shows, freeze, serving, session_open, work
 from waiting import until
 
+from spicehop.channels.serving.record import ServerRecord
 from spicehop.server import ServerOptions, tls_context
+from spicehop.wire.constants import AudioMode, ChannelType
 
 pytestmark = pytest.mark.peers
 StartGtkClient = Callable[..., Awaitable[GtkClient]]
+F10 = 68
 STOPPED_SECONDS = float(os.environ.get("SPICEHOP_STOPPED_SECONDS", "3"))
 """For how long one of two clients is stopped."""
 
@@ -167,4 +170,31 @@ async def test_clipboards_and_another_size(start_gtk_client: StartGtkClient, tmp
         await client.wait_event("surface", width=800, height=600)
         await freeze(server, guest)
         await assert_shows(client, guest, tmp_path)
+        assert not client.criticals
+
+
+async def test_the_guest_records(start_gtk_client: StartGtkClient) -> None:
+    """The client codes its microphone as Opus, because the server says that it takes that."""
+    async with serving() as (server, guest, lines):
+        client = await start_gtk_client(server.port)
+        await session_open(client)
+        await client.wait_event("channel-event", kind="RecordChannel", what="opened")
+        guest.key(bytes([F10]))
+        guest.key(bytes([F10 | 0x80]))
+        server.wake()
+        await client.wait_event("recording", channels=2)
+        client.send("record", seconds=2)
+        recorded = await client.wait_event("recorded")
+        await asyncio.sleep(1.0)
+        machine = next(iter(server.sessions)).channels[ChannelType.RECORD, 0].machine
+        assert isinstance(machine, ServerRecord)
+        assert machine.mode == AudioMode.OPUS
+        guest.key(bytes([F10]))
+        guest.key(bytes([F10 | 0x80]))
+        server.wake()
+        await client.wait_event("not-recording")
+        found = [line for line in lines if "recorded bytes=" in line]
+        words = dict(word.split("=") for word in found[-1].split() if "=" in word)
+        assert int(words["bytes"]) == recorded["size"]
+        assert 12_000 < int(words["peak"]) < 24_000
         assert not client.criticals
