@@ -88,6 +88,8 @@ class FakeServer:
         self.mini_header = mini_header
         self.channels: dict[str, FakeChannel] = {}
         """The last connection of each channel."""
+        self.missing: set[str] = set()
+        """Channels that it lists and refuses."""
         self.reads = True
         """Whether linked channels are read."""
         self.connections = 0
@@ -210,7 +212,7 @@ class FakeServer:
         yield "after the message"
         bits = MAIN_BITS if name == "main:0" else ()
         end = ServerEnd(message.channel_type, *bits, mini_header=self.mini_header)
-        known = name == "main:0" or name in self.offered
+        known = (name == "main:0" or name in self.offered) and name not in self.missing
         code = LinkResult.OK if known else LinkResult.CHANNEL_NOT_AVAILABLE
         key = b"" if self.fault == "a reply without a key" and name in self.faulty else PUBLIC
         reply = LinkReply(code, key, end.linked().capabilities if known else Capabilities()).encode()

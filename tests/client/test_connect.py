@@ -109,6 +109,16 @@ async def test_a_lost_channel_is_linked_again(monkeypatch: pytest.MonkeyPatch) -
         await server.until(lambda: server.connections > before + 1)
         await session.keyboard.press("a")
         await server.hear("inputs:0", inputs.KeyUp)
+        assert [text.partition(":0: ")[0] for text in session.interruptions] == ["display", "inputs"]
+
+
+async def test_a_server_that_lacks_a_channel_it_lists_is_not_waited_for() -> None:
+    async with FakeServer() as server:
+        server.missing.add("port:1")
+        began = time.monotonic()
+        async with connect(server.url) as session:
+            assert time.monotonic() - began < 3
+            assert "does not have this channel" in session.lost_channels["port:1"]
 
 
 async def test_nobody_listens() -> None:

@@ -72,7 +72,7 @@ async def test_drain_waits_until_little_is_queued_and_is_woken_by_writing_alone(
         server.reads = False
         await asyncio.sleep(0.03)
         port = session.ports[NAME]
-        for _ in range(150):
+        for _ in range(90):
             port.write(bytes(100_000))
         draining = asyncio.create_task(port.drain())
         await asyncio.sleep(0.05)

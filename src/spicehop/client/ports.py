@@ -40,6 +40,11 @@ class Port:
         return self._channel.opened
 
     @property
+    def ended(self) -> bool:
+        """Whether the port is gone for good."""
+        return self._ended is not None
+
+    @property
     def sent(self) -> int:
         """Bytes accepted by `write`."""
         return self._channel.bytes_accepted

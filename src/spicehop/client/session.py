@@ -60,6 +60,8 @@ class Session:
         """`display_bytes` when the display last went to another server."""
         self.lost_channels: dict[str, str] = {}
         """Channels that are gone, by name, with the reason."""
+        self.interruptions: list[str] = []
+        """Channels that were lost and linked again, each with the reason; what was under way on them may be lost."""
         self.aborted_migrations: list[str] = []
         """Why each migration that did not take place did not."""
         self.notices: list[str] = []
@@ -139,11 +141,12 @@ class Session:
             pass
 
     def _settled(self) -> bool:
-        for key in self._core.channels:
-            link = self._core.current(key)
-            if link is not None and link.linked is None:
-                return False
-        return all(port.name for port in self.ports.all()) and self.picture.begun(self._core.channels)
+        expected = set(self._core.channels) - self._core.lost
+        links = [self._core.current(key) for key in expected]
+        if any(link is None or link.linked is None for link in links):
+            return False
+        named = all(port.name or port.ended for port in self.ports.all())
+        return named and self.picture.begun(expected)
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():
@@ -269,6 +272,7 @@ class Session:
 
     def _channel_lost(self, event: c.ChannelLost) -> None:
         if event.restoring:
+            self.interruptions.append(f"{c.name_of(event.key)}: {event.reason}")
             return
         self.lost_channels[c.name_of(event.key)] = event.reason
         if event.key[0] == ChannelType.PORT:

@@ -49,6 +49,7 @@ class Stream(asyncio.Protocol):
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _keep_alive(sock)
         if self._owner is not None:
             self._owner.connection_made(self._connection, self)
 
@@ -113,6 +114,14 @@ class Stream(asyncio.Protocol):
         """Wait until the connection is closed, after `finish` or `abort`; at once when it never was open."""
         if self._transport is not None:
             await self._closed.wait()
+
+
+def _keep_alive(sock: socket.socket) -> None:
+    """Find out within two minutes that a silent peer is gone, machine and all."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 6)):
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _reason(error: Exception | None) -> str:
