@@ -18,8 +18,7 @@ from pathlib import Path
 from spicehop.errors import OperationError, UsageError
 from spicehop.painting import ImageCompression
 from spicehop.server.control_listener import ControlAddress, control_tls
-from spicehop.server.credentials import read_users
-from spicehop.server.options import Security, ServerOptions, tls_context
+from spicehop.server.options import SaslProvider, Security, ServerOptions, tls_context
 from spicehop.wire.constants import MAX_PASSWORD_LENGTH, ChannelType
 
 GUESTS = ("demo",)
@@ -143,7 +142,7 @@ class Settings:
             tls=self._tls() if self.tls_port is not None else None,
             unix_path=self.unix,
             password=read_ticket(self.ticket_file) if self.ticket_file is not None else None,
-            sasl=read_users(self.sasl_file) if self.sasl_file is not None else None,
+            sasl=_users(self.sasl_file) if self.sasl_file is not None else None,
             security=security,
             several_clients=self.multi_client == "several",
             copy_paste=not self.disable_copy_paste,
@@ -209,6 +208,12 @@ def read_ticket(path: Path) -> str:
     if not 1 <= len(ticket.encode()) <= MAX_PASSWORD_LENGTH or "\0" in ticket:
         raise UsageError(f"a ticket has 1 to {MAX_PASSWORD_LENGTH} bytes")
     return ticket
+
+
+def _users(path: Path) -> SaslProvider:
+    from spicehop.server.credentials import read_users  # brings 6 MB, which few servers need
+
+    return read_users(path)
 
 
 def _read(path: Path) -> dict[str, object]:
