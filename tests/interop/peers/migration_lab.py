@@ -495,7 +495,11 @@ class Lab:
         else:
             await self._quiet(load)
         await self.tap(session, SYNC_CODE)
-        await until(lambda: self.serial().syncs > syncs, "the guest answers F6")
+        try:
+            await until(lambda: self.serial().syncs > syncs, "the guest answers F6")
+        except AssertionError:
+            log = self.serial()
+            raise AssertionError(f"the guest does not answer F6; it said last {log.lines[-8:]}, {log.faults}") from None
         with contextlib.suppress(AssertionError):  # releases are said again after a migration, one by one
             await until(lambda: stuck_keys(self.serial()) == [], "every key is up", 5)
         if complete:
