@@ -138,7 +138,7 @@ async def open_stream(connection: int, host: str, port: int, owner: StreamOwner)
     stream = Stream(connection, owner)
     try:
         await asyncio.get_running_loop().create_connection(lambda: stream, host, port)
-    except UnicodeError:
+    except ValueError:  # UnicodeError is one
         raise OSError("there can be no host of that name") from None
     except BaseException:
         stream.abort()
