@@ -11,6 +11,7 @@ from small_guest import SmallGuest
 from waiting import until
 
 import spicehop
+from spicehop.channels.main import LinkKnowledge
 from spicehop.errors import LinkError
 from spicehop.raster.region import Box
 from spicehop.server import ServerOptions, SpiceServer
@@ -99,6 +100,18 @@ async def test_a_password(guest: SmallGuest) -> None:
         with pytest.raises(LinkError):
             async with spicehop.connect(url(server), password="secret"):
                 pass
+
+
+async def test_a_client_that_says_how_fast_its_link_is(server: SpiceServer) -> None:
+    stated = LinkKnowledge(round_trip=0.3, rate=50_000.0)
+    async with spicehop.connect(url(server), link=stated) as session:
+        assert session.core.main.link == stated
+        (served,) = server.sessions
+        assert served.main is not None
+        await until(lambda: served.main.stated is not None)  # type: ignore[union-attr]
+        heard = served.main.stated
+        assert heard is not None
+        assert (heard.round_trip, heard.rate) == (0.3, 50_000.0)
 
 
 async def test_two_screens() -> None:

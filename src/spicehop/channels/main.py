@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from spicehop.channels.agent import Agent
 from spicehop.channels.channel import ChannelEvent, ClientChannel, Received
 from spicehop.errors import ProtocolError
@@ -16,6 +18,21 @@ MAX_CHANNELS = 256
 """Channels accepted in one CHANNELS_LIST."""
 
 
+@dataclass(frozen=True, slots=True)
+class LinkKnowledge:
+    """What the user of a client knows of its link, for servers that go by it until they have measured."""
+
+    round_trip: float
+    """Seconds."""
+    rate: float
+    """Bytes a second towards the client."""
+
+    def statement(self) -> main.LinkStatement:
+        """As it is sent; what no field can hold becomes the nearest that it can."""
+        trip, rate = round(self.round_trip * 1_000_000), round(self.rate)
+        return main.LinkStatement(min(max(trip, 0), 2**32 - 1), min(max(rate, 0), 2**64 - 1))
+
+
 class MainChannel(ClientChannel):
     """Knows the session id and who moves the mouse."""
 
@@ -25,6 +42,8 @@ class MainChannel(ClientChannel):
         self.session_id = 0
         self.agent = Agent()
         self.guest_name = ""
+        self.link: LinkKnowledge | None = None
+        """A server that wants to know hears it when the session begins."""
         self.mouse_mode: int = MouseMode.SERVER
         self.supported_mouse_modes: int = MouseMode.SERVER
 
@@ -34,6 +53,8 @@ class MainChannel(ClientChannel):
             bits.add(MainCap.SEMI_SEAMLESS_MIGRATE)
         if SEAMLESS in self.schemes:
             bits.add(MainCap.SEAMLESS_MIGRATE)
+        if self.link is not None:
+            bits.add(MainCap.LINK_STATEMENT)
         return frozenset(bits)
 
     def handle(self, message: Message, events: list[ChannelEvent], now: float) -> None:
@@ -43,6 +64,8 @@ class MainChannel(ClientChannel):
                 self._mouse_modes(message.supported_mouse_modes, message.current_mouse_mode)
                 if message.agent_connected:
                     self._agent_connected(message.agent_tokens)
+                if self.link is not None and MainCap.LINK_STATEMENT in self.server.channel:
+                    self.send(main.QualityIndicator(self.link.statement().encode()))
             case main.MouseMode():
                 self._mouse_modes(message.supported, message.current)
             case main.AgentConnectedTokens():

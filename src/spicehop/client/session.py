@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from spicehop.channels.inputs import InputsChannel
-from spicehop.channels.main import SCHEMES
+from spicehop.channels.main import SCHEMES, LinkKnowledge
 from spicehop.channels.vmc import VmcChannel
 from spicehop.client.address import parse_url
 from spicehop.client.clipboard import Clipboard
@@ -308,12 +308,14 @@ async def connect(
     schemes: tuple[str, ...] = SCHEMES,
     map_host: Mapping[str, str] | None = None,
     preferred_compression: int | None = None,
+    link: LinkKnowledge | None = None,
     trace: Trace | None = None,
 ) -> AsyncIterator[Session]:
     """Open a session with the guest behind `url` (`spice://HOST:PORT`) and close it at the end of the block.
 
     `schemes` are the migration schemes the client offers. `map_host` translates what a source says of its target
     (`HOST` or `HOST:PORT`) into an address that this client can reach (`HOST` or `HOST:PORT`), behind a proxy or NAT.
+    `link` is what is known of the way there: a spicehop server goes by it until it has measured for itself.
 
     Raises `UsageError` for arguments that cannot be used, `ConnectError` when there is no SPICE server, `LinkError`
     when it refuses, for example for a wrong password.
@@ -323,6 +325,7 @@ async def connect(
         raise UsageError(f"{', '.join(sorted(unknown))} is not a migration scheme; they are {', '.join(SCHEMES)}")
     address = parse_url(url) if isinstance(url, str) else url
     core = ClientSession(address, schemes=schemes, map_host=map_host, preferred_compression=preferred_compression)
+    core.main.link = link
     session = Session(core, check_password(password), trace)
     session.start()
     try:

@@ -83,6 +83,8 @@ class MainCap(IntEnum):
     NAME_AND_UUID = 1
     AGENT_CONNECTED_TOKENS = 2
     SEAMLESS_MIGRATE = 3
+    LINK_STATEMENT = 24
+    """Not the protocol's but ours: the server reads what the client states of its link in QUALITY_INDICATOR."""
 
 
 class DisplayCap(IntEnum):

@@ -249,6 +249,14 @@ class MigrateConnectedSeamless(Message):
 @from_client(MAIN, 112)
 @dataclass(frozen=True, slots=True)
 class QualityIndicator(Message):
-    """An opaque report that nobody reads."""
+    """An opaque report. Servers that announce LINK_STATEMENT read a `LinkStatement` in it, others nothing."""
 
     data: Rest
+
+
+@dataclass(frozen=True, slots=True)
+class LinkStatement(Structure):
+    """What a client knows of its link: the round trip in microseconds, and bytes a second towards it."""
+
+    round_trip: U32
+    rate: U64

@@ -15,7 +15,7 @@ from spicehop.channels.serving.inputs import (
     PointerPlaced,
     ServerInputs,
 )
-from spicehop.channels.serving.main import NET_TEST_BYTES, Introduction, ServerMain
+from spicehop.channels.serving.main import NET_TEST_BYTES, Introduction, NetMeasured, ServerMain
 from spicehop.channels.serving.pipe import INCOMING_LIMIT, ServerPipe
 from spicehop.channels.serving.smartcard import DEVICE_HEADER, ServerSmartcard
 from spicehop.wire import base, cursor, display, inputs, main, registry, smartcard, vmc
@@ -206,6 +206,18 @@ def test_the_introduction_and_the_bandwidth_test() -> None:
     assert measured.round_trip == pytest.approx(0.1)
     assert measured.rate == pytest.approx(1_000_000)
     assert channel.take_measurement() is None
+
+
+def test_a_client_that_knows_its_link() -> None:
+    channel = ServerMain(Peer(Capabilities(channel=frozenset({MainCap.LINK_STATEMENT}))), 0.0)
+    assert say(channel, main.QualityIndicator(main.LinkStatement(250_000, 125_000).encode())) == []
+    assert channel.take_measurement() == NetMeasured(0.25, 125_000.0)
+    say(channel, main.QualityIndicator(main.LinkStatement(2**32 - 1, 2**64 - 1).encode()))
+    assert channel.take_measurement() == NetMeasured(10.0, 1e10)
+    say(channel, main.QualityIndicator(main.LinkStatement(0, 5).encode()))
+    assert channel.take_measurement() is None
+    assert isinstance(say(channel, main.QualityIndicator(b"short"))[-1], Failed)
+    assert say(ServerMain(PEER, 0.0), main.QualityIndicator(b"short")) == [Received(main.QualityIndicator(b"short"))]
 
 
 def test_mouse_modes_follow_the_guest() -> None:

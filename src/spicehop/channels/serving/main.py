@@ -18,6 +18,9 @@ CLOCK_LEAD = 100
 """Milliseconds by which a client's multimedia clock is behind the server's: time to wait for sound and video."""
 NET_TEST_BYTES = 256_000
 """Padding of the last ping of the bandwidth test (dossier A.9)."""
+LONGEST_TRIP = 10.0
+FASTEST_LINK = 10**10
+"""A client may state what it likes; seconds and bytes a second beyond these it may not."""
 RAM_HINT = 0
 _MILLISECONDS = 1000
 _U32 = 0xFFFFFFFF
@@ -72,7 +75,7 @@ class AgentTokensCame(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class NetMeasured(ServerEvent):
-    """The bandwidth test is over: round trip in seconds, bytes a second."""
+    """What is known of the way to the client: round trip in seconds, bytes a second."""
 
     round_trip: float
     rate: float
@@ -119,10 +122,12 @@ class ServerMain(ServerChannel):
         self._test_begun = 0.0
         self._test_trip = 0.0
         self._measured: NetMeasured | None = None
+        self.stated: NetMeasured | None = None
+        """What the client says of its link."""
 
     @classmethod
     def capabilities(cls) -> frozenset[int]:
-        return frozenset({MainCap.NAME_AND_UUID, MainCap.AGENT_CONNECTED_TOKENS})
+        return frozenset({MainCap.NAME_AND_UUID, MainCap.AGENT_CONNECTED_TOKENS, MainCap.LINK_STATEMENT})
 
     def state(self) -> MainState:
         """What a later server needs."""
@@ -146,8 +151,16 @@ class ServerMain(ServerChannel):
                 if len(message.data) > AGENT_CHUNK_BYTES:
                     raise ProtocolError(f"{self.name}: a slice of {len(message.data)} bytes for the agent")
                 events.append(AgentDataCame(bytes(message.data)))
+            case main.QualityIndicator() if MainCap.LINK_STATEMENT in self.peer.capabilities.channel:
+                self._link_stated(main.LinkStatement.decode(message.data))
             case _:
                 events.append(Received(message))
+
+    def _link_stated(self, link: main.LinkStatement) -> None:
+        """The client knows its link; what is measured later counts more."""
+        if link.round_trip and link.rate:
+            trip = min(link.round_trip / 1_000_000, LONGEST_TRIP)
+            self.stated = self._measured = NetMeasured(trip, float(min(link.rate, FASTEST_LINK)))
 
     def _pong_received(self, message: base.Pong, now: float) -> None:
         before = self.pinger.outstanding
@@ -156,7 +169,7 @@ class ServerMain(ServerChannel):
             self._test_pong(now)
 
     def take_measurement(self) -> NetMeasured | None:
-        """The result of the bandwidth test, once."""
+        """The result of the bandwidth test, or what the client stated, once."""
         measured, self._measured = self._measured, None
         return measured
 
