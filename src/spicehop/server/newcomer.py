@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Protocol
 
 from spicehop.channels.serving.link import (
@@ -73,7 +74,7 @@ class Newcomer:
         self._link = ServerLink(sasl.mechanisms if sasl is not None else ())
         self._key: TicketKey | None = None
         self._dialogue: SaslDialogue | None = None
-        self._offering: asyncio.Task[None] | None = None
+        self._working: asyncio.Task[None] | None = None
         self._over = False
 
     @property
@@ -96,8 +97,8 @@ class Newcomer:
 
     def _end(self, reason: str) -> None:
         self._over = True
-        if self._offering is not None:
-            self._offering.cancel()
+        if self._working is not None:
+            self._working.cancel()
         self._keeper.gone(self, reason)
 
     # -- the link stage ---------------------------------------------------------------------------------------------
@@ -120,8 +121,7 @@ class Newcomer:
                 if code != LinkResult.OK:
                     self._refuse(code, "this channel cannot be had in this way")
                 else:
-                    task = self._offer(event.message)
-                    self._offering = asyncio.get_running_loop().create_task(task)
+                    self._work(self._offer(event.message))
             case TicketReceived():
                 right = self._key is not None and self._keeper.password_opens(self._key, event.ciphertext)
                 self._decide(self._keeper_result(right=right))
@@ -130,11 +130,15 @@ class Newcomer:
             case SaslBegun():
                 assert self._sasl is not None
                 self._dialogue = self._sasl.begin(event.mechanism)
-                self._sasl_step(event.data)
+                self._work(self._sasl_step(event.data))
             case SaslAnswered():
-                self._sasl_step(event.data)
+                self._work(self._sasl_step(event.data))
             case LinkRefused():
                 self._close(event.reply, event.reason)
+
+    def _work(self, step: Coroutine[None, None, None]) -> None:
+        """Take a step that needs time; the link waits for it."""
+        self._working = asyncio.get_running_loop().create_task(step)
 
     async def _offer(self, message: LinkMessage) -> None:
         own = self._keeper.announced(message.channel_type)
@@ -143,21 +147,28 @@ class Newcomer:
             public_key = self._key.public_key
         else:
             public_key = b""
-        self._offering = None
+        self._working = None
         if not self._over:
             self.stream.write(self._link.offer(public_key, own))
             self._advance(b"")
 
-    def _sasl_step(self, answer: bytes | None) -> None:
+    async def _sasl_step(self, answer: bytes | None) -> None:
+        """In a thread: a password of PLAIN costs some milliseconds, which are not to hold up the sessions."""
         assert self._dialogue is not None
         try:
-            challenge, done = self._dialogue.step(answer)
+            challenge, done = await asyncio.to_thread(self._dialogue.step, answer)
         except OperationError as error:
+            self._working = None
             self._refuse(LinkResult.PERMISSION_DENIED, str(error))
+            return
+        self._working = None
+        if self._over:
             return
         self.stream.write(self._link.challenge(challenge, done=done))
         if done:
             self._decide(self._keeper_result(right=True))
+        else:
+            self._advance(b"")
 
     def _keeper_result(self, *, right: bool) -> int:
         assert self._link.message is not None
