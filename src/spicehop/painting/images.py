@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spicehop.codecs import encoding, glz_encoding, lz_encoding, palettes, quic_encoding
+from spicehop.codecs import encoding, glz_encoding, is_compiled, lz_encoding, palettes, quic_encoding
 from spicehop.codecs.bitmap import Pixels
 from spicehop.codecs.encoding import EncodedImage, ImageCodec
 from spicehop.painting.settings import ImageCompression, PaintSettings
@@ -52,7 +52,8 @@ _ASKED = {
     Compression.LZ4: Choice(ImageCodec.LZ4, ImageCodec.LZ4),
 }
 _CHOSEN = {
-    ImageCompression.AUTO: _AUTO_GLZ,
+    # LZ4 is a library of its own, which is fast without our compiled codecs too.
+    ImageCompression.AUTO: _AUTO_GLZ if is_compiled() else _ASKED[Compression.LZ4],
     ImageCompression.OFF: _ASKED[Compression.OFF],
     ImageCompression.QUIC: _ASKED[Compression.QUIC],
     ImageCompression.GLZ: _ASKED[Compression.GLZ],
