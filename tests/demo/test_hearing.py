@@ -42,6 +42,14 @@ def test_a_packet_that_came_twice_is_a_gap() -> None:
     assert count_sound(packets).gaps == 1
 
 
+def test_a_break_inside_a_packet_is_a_gap_in_the_tone() -> None:
+    sound = b"".join(played(1.0))
+    sound = sound[: 20 * SIZE + SIZE // 2] + sound[25 * SIZE :]
+    count = count_sound([sound[at : at + SIZE] for at in range(0, len(sound), SIZE)])
+    assert count.is_tone
+    assert count.gaps >= 1
+
+
 def test_sides_exchanged_silence_and_noise_are_not_the_tone() -> None:
     times = np.arange(RATE) / RATE
     exchanged = np.stack([np.sin(2 * np.pi * tone * times) for tone in reversed(TONES)], axis=1)

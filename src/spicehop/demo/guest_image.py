@@ -20,6 +20,7 @@ from spicehop.errors import OperationError
 
 SOURCES = Path(__file__).with_name("guest")
 BUSYBOX = Path("/bin/busybox")
+HOW_TO_GET = "run scripts/install-peers demo-qemu"
 COMPILE = ("gcc", "-O2", "-static", "-std=gnu11", "-Wall", "-Wextra")
 
 
@@ -50,10 +51,10 @@ def build_guest(cache: Path | None = None, progress: Callable[[str], None] = lam
     cache = default_cache() if cache is None else cache
     kernel = cache / "kernel"
     if not (kernel / "vmlinuz").exists() or not (kernel / "modules.order").exists():
-        raise OperationError(f"the guest's kernel is not in {cache}: run scripts/install-peers demo-qemu")
+        raise OperationError(f"the guest's kernel is not in {cache}: {HOW_TO_GET}")
     for program in ("gcc", "cpio", str(BUSYBOX)):
         if shutil.which(program) is None:
-            raise OperationError(f"{program}, which the guest is made with, is missing: run scripts/install-peers demo-qemu")
+            raise OperationError(f"{program}, which the guest is made with, is missing: {HOW_TO_GET}")
     image = GuestImage(cache / f"vmlinux-{_digest(kernel)}", cache / f"initrd-{_digest(kernel)}")
     if not image.kernel.exists() or not image.initrd.exists():
         progress("building the guest")

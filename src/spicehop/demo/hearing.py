@@ -30,9 +30,9 @@ class SoundCount:
     packets: int
     seconds: float
     gaps: int
-    """Where a packet does not follow the one before."""
+    """Packets that do not follow the one before, or with a break inside."""
     is_tone: bool
-    """Whether all of it is the guest's tone, and nothing else."""
+    """Whether most of it is the guest's tone, and nothing else."""
 
 
 class Hearing:
@@ -53,23 +53,23 @@ class Hearing:
 
 def count_sound(packets: Sequence[bytes]) -> SoundCount:
     """Judges packets of interleaved samples, signed 16 bit, at `RATE`."""
-    place, gaps, is_tone = 0, 0, bool(packets)
-    phases: list[float] = []
+    place = gaps = pure = 0
+    before: list[float] = []
     for packet in packets:
         whole = len(packet) // (2 * CHANNELS) * CHANNELS
         samples = np.frombuffer(packet, "<i2", whole).reshape(-1, CHANNELS).astype(np.float64)
-        times = np.arange(place, place + len(samples)) / RATE
-        place += len(samples)
-        waves = np.exp(-2j * np.pi * np.outer(times, TONES))
+        waves = np.exp(-2j * np.pi * np.outer(np.arange(place, place + len(samples)) / RATE, TONES))
         parts = np.einsum("ts,ts->s", samples, waves)
         energy = np.square(samples).sum(axis=0)
-        if not len(samples) or not np.all(2 * np.abs(parts) ** 2 > _PURE * len(samples) * energy) or not energy.all():
-            is_tone, phases = False, []
+        place += len(samples)
+        if not energy.all() or np.any(2 * np.abs(parts) ** 2 < _PURE * len(samples) * energy):
+            gaps, before = gaps + 1, []
             continue
-        found = [float(phase) for phase in np.angle(parts)]
-        gaps += any(_differ(before, now) for before, now in zip(phases, found, strict=False))
-        phases = found
-    return SoundCount(len(packets), place / RATE, gaps, is_tone)
+        pure += 1
+        phases = [float(phase) for phase in np.angle(parts)]
+        gaps += any(_differ(*pair) for pair in zip(before, phases, strict=False))
+        before = phases
+    return SoundCount(len(packets), place / RATE, gaps, pure > len(packets) / 2)
 
 
 def _differ(one: float, other: float) -> bool:

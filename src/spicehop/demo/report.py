@@ -90,7 +90,7 @@ class DeskReport:
     def as_lines(self) -> list[str]:
         """Its part of what the command prints."""
         sound, frames = self.sound, self.frames
-        gaps = f", {sound.gaps} gaps" if sound.gaps else ", without a gap"
+        gaps = f", with {sound.gaps} gap{'s' if sound.gaps > 1 else ''}" if sound.gaps else ", without a gap"
         return [
             f"clipboard {self.to_guest.received} of {self.to_guest.sent} bytes to the guest, "
             f"{self.from_guest.received} of {self.from_guest.sent} from it",

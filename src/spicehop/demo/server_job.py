@@ -24,10 +24,11 @@ from spicehop.demo.report import DemoReport, DeskReport, FrameCount
 from spicehop.demo.serial import SerialLog, read_serial
 from spicehop.demo.server_process import ServerProcess
 from spicehop.demo.work import SETTLE_SECONDS, Progress, Work, compare, press
+from spicehop.errors import ConnectionLost
 from spicehop.trace import FileSink, Trace
 
 ECHO_PORT = "org.example.echo.0"
-UNCOMPILED = "the codecs run uncompiled, since there was no C compiler: slower, else the same"
+UNCOMPILED = "the codecs run uncompiled, since there was no C compiler: images go as LZ4, else it is the same"
 SHOW_SECONDS = 0.5
 """Time for the last key to be drawn before drawing is frozen."""
 
@@ -66,7 +67,12 @@ class ServerDemo:
             trace = stack.enter_context(Trace("client", time.monotonic, FileSink(directory / "trace.jsonl")))
             await stack.enter_async_context(server)
             session = await stack.enter_async_context(connect(server.url, trace=trace))
-            shift = await self._shift(session, server)
+            try:
+                shift = await self._shift(session, server)
+            except ConnectionLost:
+                if session.closed:
+                    await session.wait_closed()  # says why
+                raise
         return self._report(shift, server)
 
     async def _shift(self, session: Session, server: ServerProcess) -> _Shift:
