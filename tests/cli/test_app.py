@@ -44,7 +44,7 @@ def test_every_command_has_a_help(name: str, capsys) -> None:
 
 @pytest.mark.parametrize("name", app.COMMANDS)
 def test_every_command_is_documented_where_it_is_written(name: str) -> None:
-    assert import_module(f"spicehop.cli.{name}").command.__doc__
+    assert import_module(f"spicehop.cli.{name.replace('-', '_')}").command.__doc__
 
 
 def test_version(capsys) -> None:

@@ -314,6 +314,8 @@ def test_a_line_for_the_sasl_file(capsys, monkeypatch: pytest.MonkeyPatch) -> No
     name, _, verifier = capsys.readouterr().out.strip().partition(":")
     assert name == "anna"
     assert Verifier.parse(verifier).accepts("secret")
+    assert main(["sasl-user", "anna", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["line"].startswith("anna:SCRAM-SHA-256$15000:")
 
 
 USERS = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,7 @@ def command(
             help=f"File whose first line is the password; - is standard input. Else ${PASSWORD_VARIABLE} is taken.",
         ),
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one object, with the line in it.")] = False,
 ) -> None:
     """Print a line for the file of `serve --sasl-file`; it does not contain the password itself."""
     from spicehop.server.credentials import user_line
@@ -27,4 +29,5 @@ def command(
     secret = password(password_file)
     if secret is None:
         raise UsageError(f"give the password with --password-file, or in ${PASSWORD_VARIABLE}")
-    print(user_line(name, secret))
+    line = user_line(name, secret)
+    print(json.dumps({"line": line}) if as_json else line)
