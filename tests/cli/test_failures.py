@@ -56,6 +56,15 @@ FILES = [
      "absent is no folder, so the picture cannot be written there", 2),
 ]  # fmt: skip
 
+DEMOS = [
+    ("a machine's option without a machine", ["--vga", "VGA"], "--vga is for the demo with --qemu"),
+    ("another option of it", ["--migrations", "4"], "--migrations is for the demo with --qemu"),
+    ("too few migrations", ["--qemu", "--migrations", "1"],
+     "--migrations must be 2 or more: the guest draws in one half of them, and not in the other"),
+    ("another display device", ["--qemu", "--vga", "cirrus"], "--vga 'cirrus' is not one of qxl-vga and VGA"),
+    ("a file in place of a folder", ["--out", "text"], "--out text is a file; name a directory"),
+]  # fmt: skip
+
 TRACES = [
     ("no trace file", ["absent"], "absent cannot be read: No such file or directory", 1),
     ("a file that is no trace", ["text"],
@@ -126,6 +135,13 @@ def test_what_a_session_command_cannot_use(name: str, command: str, words, sente
     assert main([command, "127.0.0.1:1", *words]) == code
     assert said(capsys) == sentence
     assert documented(name, sentence, code)
+
+
+@pytest.mark.parametrize(("name", "words", "sentence"), DEMOS, ids=[row[0] for row in DEMOS])
+def test_what_a_demo_cannot_use(name: str, words: list[str], sentence: str, capsys) -> None:
+    assert main(["demo", *words]) == 2
+    assert said(capsys) == sentence
+    assert documented(name, sentence, 2)
 
 
 @pytest.mark.parametrize(("name", "words", "sentence", "code"), TRACES, ids=[row[0] for row in TRACES])
