@@ -2,16 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from spicehop.errors import OperationError
 from spicehop.guests.interface import Pixels
+from spicehop.migration.guest_moves import MoveSettings
+from spicehop.server.control_migration import ClientTarget, MigrationControl
 from spicehop.server.control_target import ControlEvent, ControlListener, Endpoint, LinkedChannel, SpiceFacts
 
 SERVER = Endpoint("127.0.0.1", "5900", "ipv4")
 CHANNEL = LinkedChannel(Endpoint("192.0.2.7", "40000", "ipv4"), SERVER, 0xFFFFFFFB, 1, 0, False)
+
+
+class FakeMigration:
+    """Implements `MigrationControl`; `done` holds what it was told."""
+
+    def __init__(self) -> None:
+        self.capabilities = {"events": False, "pause-before-switchover": False, "return-path": False}
+        self.settings = MoveSettings()
+        self.answer: dict[str, object] = {}
+        self.done: list[tuple[str, object]] = []
+
+    def change_capabilities(self, wanted: Mapping[str, bool]) -> None:
+        self.capabilities.update(wanted)
+
+    def change_settings(self, settings: MoveSettings) -> None:
+        self.settings = settings
+
+    def describe(self) -> Mapping[str, object]:
+        return self.answer
+
+    def migrate(self, uri: str) -> None:
+        self.done.append(("migrate", uri))
+
+    async def await_guest(self, uri: str) -> None:
+        self.done.append(("await", uri))
+
+    def cancel(self) -> None:
+        self.done.append(("cancel", None))
+
+    def go_on(self, status: str) -> None:
+        self.done.append(("continue", status))
+
+    def name_client_target(self, target: ClientTarget) -> None:
+        self.done.append(("clients", target))
 
 
 class FakeTarget:
@@ -31,6 +67,11 @@ class FakeTarget:
         self.broken = False
         """Questions about SPICE then fail as only a fault in the server can make them fail."""
         self.listeners: list[ControlListener] = []
+        self.moves = FakeMigration()
+
+    @property
+    def migration(self) -> MigrationControl:
+        return self.moves
 
     @property
     def status(self) -> str:

@@ -61,6 +61,10 @@ def command(
     disable_file_transfer: Annotated[
         bool | None, typer.Option("--disable-file-transfer", help="Keep files from the guest's agent.")
     ] = None,
+    incoming: Annotated[
+        str | None,
+        typer.Option(metavar="URI", help="Wait for a guest at tcp:HOST:PORT or unix:PATH, or defer for --control."),
+    ] = None,
     trace: Annotated[Path | None, typer.Option(metavar="FILE", help="Write what happens as JSON lines.")] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="TOML file with settings by these names; flags win.")
@@ -97,6 +101,7 @@ def command(
         "multi_client": multi_client,
         "disable_copy_paste": disable_copy_paste,
         "disable_file_transfer": disable_file_transfer,
+        "incoming": incoming,
         "trace": trace,
     }
 

@@ -10,6 +10,7 @@ from spicehop import __version__
 from spicehop.errors import OperationError, UsageError
 from spicehop.guests.interface import Pixels
 from spicehop.server.control_target import ControlEvent, ControlListener, Endpoint, LinkedChannel, SpiceFacts
+from spicehop.server.guest_migration import GuestMigration
 from spicehop.server.listener import AcceptedStream
 from spicehop.server.server import SpiceServer
 from spicehop.server.session import ServedSession
@@ -21,7 +22,12 @@ class ServerControl:
     """Implements `ControlTarget` for a server. Waits for `quit` with `wait_ended`; the caller closes the server."""
 
     def __init__(
-        self, server: SpiceServer, *, wall_clock: Callable[[], float] = time.time, trace: Trace | None = None
+        self,
+        server: SpiceServer,
+        *,
+        wall_clock: Callable[[], float] = time.time,
+        trace: Trace | None = None,
+        incoming: bool = False,
     ) -> None:
         self._server = server
         self._wall_clock = wall_clock
@@ -29,6 +35,7 @@ class ServerControl:
         self._listeners: list[ControlListener] = []
         self._channels: dict[AcceptedStream, LinkedChannel] = {}
         self._ended = asyncio.Event()
+        self.migration = GuestMigration(server, self._tell, incoming=incoming)
         server.observers.append(self._observe)
 
     # -- what the server does ---------------------------------------------------------------------------------------
@@ -67,7 +74,7 @@ class ServerControl:
     @property
     def status(self) -> str:
         """QMP's run state."""
-        return "running" if self._server.guest.running else "paused"
+        return self.migration.status
 
     @property
     def _auth(self) -> str:
@@ -89,6 +96,7 @@ class ServerControl:
             auth=self._auth,
             mouse_mode="client" if modes and modes[-1] == MouseMode.CLIENT else "server",
             channels=tuple(self._channels.values()),
+            migrated=self.migration.handover.completed,
             version=__version__,
         )
 
@@ -126,16 +134,12 @@ class ServerControl:
             session.end(reason)
 
     def resume(self) -> None:
-        """Let the guest run; tells RESUME when it stood still."""
-        if not self._server.guest.running:
-            self._server.run_guest()
-            self._tell(ControlEvent("RESUME"))
+        """Let the guest run; tells RESUME when it stood still. `OperationError` while it is about to leave."""
+        self.migration.run()
 
     def stop(self) -> None:
         """Let the guest stand still; tells STOP when it ran."""
-        if self._server.guest.running:
-            self._server.stop_guest()
-            self._tell(ControlEvent("STOP"))
+        self.migration.stop()
 
     def quit(self, reason: str) -> None:
         """End the server soon; tells SHUTDOWN."""

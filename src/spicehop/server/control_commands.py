@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +15,10 @@ from typing import Protocol
 from spicehop import __version__
 from spicehop.errors import OperationError, UsageError
 from spicehop.server.control import NEGOTIATION, CommandError, ControlRequest, ControlVersion
+from spicehop.server.control_arguments import Argument, Arguments, check_arguments
 from spicehop.server.control_keys import HIGHEST, KEYS
+from spicehop.server.control_migration import MIGRATION_COMMANDS, MigrationControl
+from spicehop.server.control_migration import Function as MigrationFunction
 from spicehop.server.control_picture import FORMATS, save_picture
 from spicehop.server.control_target import ControlTarget
 
@@ -27,19 +30,6 @@ HOLD_MILLISECONDS = 100
 MAX_HOLD_MILLISECONDS = 10_000
 MAX_KEYS = 64
 MAX_SECONDS = 1 << 40
-
-KINDS: dict[str, type | tuple[type, ...]] = {"string": str, "integer": int, "array": list, "object": dict}
-Arguments = Mapping[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class Argument:
-    """One argument of a command."""
-
-    name: str
-    kind: str = "string"
-    optional: bool = False
-    choices: tuple[str, ...] = ()
 
 
 class Surroundings(Protocol):
@@ -72,6 +62,11 @@ class Commands:
         except (OperationError, UsageError) as error:
             raise CommandError(str(error)) from None
 
+    @property
+    def migration(self) -> MigrationControl:
+        """For the commands that move the guest."""
+        return self._target.migration
+
     # -- questions --------------------------------------------------------------------------------------------------
 
     async def _version(self, arguments: Arguments) -> object:
@@ -89,10 +84,6 @@ class Commands:
 
     async def _spice(self, arguments: Arguments) -> object:
         return self._target.spice().as_json()
-
-    async def _migration(self, arguments: Arguments) -> object:
-        """Empty, as QEMU's answer is before a machine has moved."""
-        return {}
 
     # -- passwords --------------------------------------------------------------------------------------------------
 
@@ -169,7 +160,6 @@ COMMANDS: dict[str, Command] = {
     "query-status": Command(Commands._status),
     "query-name": Command(Commands._name),
     "query-spice": Command(Commands._spice),
-    "query-migrate": Command(Commands._migration),
     "set_password": Command(
         Commands._set_password,
         (
@@ -198,21 +188,13 @@ COMMANDS: dict[str, Command] = {
 """Every command but the negotiation."""
 
 
-def check_arguments(wanted: tuple[Argument, ...], given: Arguments, path: str = "") -> None:
-    """Refuse arguments that are missing, too many, of another type or of a value that is not taken."""
-    for argument in wanted:
-        name = path + argument.name
-        if argument.name not in given:
-            if not argument.optional:
-                raise CommandError(f"Parameter '{name}' is missing")
-            continue
-        value = given[argument.name]
-        if not isinstance(value, KINDS[argument.kind]) or isinstance(value, bool):
-            raise CommandError(f"Invalid parameter type for '{name}', expected: {argument.kind}")
-        if argument.choices and value not in argument.choices:
-            raise CommandError(f"Parameter '{argument.name}' does not accept value '{str(value)[:100]}'")
-    for name in given.keys() - {argument.name for argument in wanted}:
-        raise CommandError(f"Parameter '{path}{name[:100]}' is unexpected")
+def _of_migration(function: MigrationFunction) -> Callable[[Commands, Arguments], Awaitable[object]]:
+    return lambda commands, arguments: function(commands.migration, arguments)
+
+
+COMMANDS.update(
+    {name: Command(_of_migration(function), wanted) for name, (function, wanted) in MIGRATION_COMMANDS.items()}
+)
 
 
 def expiry(text: str, now: float) -> float | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from spicehop.guests.interface import Pixels
+from spicehop.server.control_migration import MigrationControl
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,11 @@ class ControlTarget(Protocol):
 
     @property
     def status(self) -> str:
-        """QMP's run state: `running` or `paused`."""
+        """QMP's run state."""
+
+    @property
+    def migration(self) -> MigrationControl:
+        """How the guest moves to another server."""
 
     def spice(self) -> SpiceFacts:
         """As of now."""

@@ -66,9 +66,10 @@ async def serve(settings: Settings, announce: Callable[[Ready], None]) -> None:
         note = None if log is None else log.write
         guest = DemoGuest(*settings.dimensions(), log=note, agent=agent)
         server = SpiceServer(guest, options, trace=trace)
-        target = ServerControl(server, trace=trace)
+        target = ServerControl(server, trace=trace, incoming=settings.incoming is not None)
         _end_at_signals(target, stack)
         await stack.enter_async_context(server)
+        stack.push_async_callback(target.migration.close)
         if agent is not None:
             await stack.enter_async_context(agent.listening(lambda: guest.running, server.wake))
         control = None
@@ -79,6 +80,8 @@ async def serve(settings: Settings, announce: Callable[[Ready], None]) -> None:
         place = None
         if control is not None and address is not None:
             place = str(address.path) if address.path is not None else f"{address.host}:{control.port}"
+        if settings.incoming not in (None, "defer"):
+            await target.migration.await_guest(str(settings.incoming))
         announce(
             Ready(
                 settings.guest,

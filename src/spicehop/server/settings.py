@@ -57,6 +57,7 @@ class Settings:
     disable_copy_paste: bool = False
     disable_file_transfer: bool = False
     trace: Path | None = None
+    incoming: str | None = None
 
     @classmethod
     def merged(cls, flags: Mapping[str, object], file: Path | None) -> Settings:
@@ -87,6 +88,8 @@ class Settings:
         self.dimensions()
         control = self._control()
         self._check_doors(control)
+        if self.incoming == "defer" and control is None:
+            raise UsageError("--incoming defer needs --control, where migrate-incoming says where the guest comes")
         self._check_authentication()
 
     def _check_doors(self, control: tuple[str, int] | Path | None) -> None:
@@ -148,6 +151,7 @@ class Settings:
             copy_paste=not self.disable_copy_paste,
             file_transfer=not self.disable_file_transfer,
             compression=self.compression,
+            run_guest=self.incoming is None,
         )
 
     def control_address(self) -> ControlAddress | None:

@@ -262,6 +262,10 @@ class DemoGuest:
             raise StateError("a guest that runs cannot be saved: stop it first")
         return encode_saved(self._saved())
 
+    def draft(self) -> bytes:
+        """Its state as of now, while it runs; what becomes of it later is not in it."""
+        return encode_saved(self._saved())
+
     def load(self, state: bytes) -> None:
         """Become what `save` gave. `ProtocolError`, and nothing has changed, when the bytes are not such a state."""
         if self.running:
