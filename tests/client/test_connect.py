@@ -166,6 +166,28 @@ async def test_a_connect_that_is_cancelled_leaves_nothing_behind() -> None:
             await task
 
 
+async def test_a_connect_to_a_machine_that_does_not_answer_can_be_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = asyncio.Event()
+
+    async def never(*_: object) -> None:
+        begun.set()
+        await asyncio.sleep(3600)
+
+    monkeypatch.setattr(runner_module, "open_stream", never)
+
+    async def open_it() -> None:
+        async with connect("spice://192.0.2.1:5900"):
+            raise AssertionError("it opened")
+
+    task = asyncio.create_task(open_it())
+    await begun.wait()
+    task.cancel()
+    began = time.monotonic()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert time.monotonic() - began < 1
+
+
 async def test_an_error_in_the_block_ends_the_session_and_comes_out() -> None:
     async with FakeServer() as server:
 

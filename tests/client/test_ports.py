@@ -107,6 +107,28 @@ async def test_a_port_that_nobody_reads_is_not_read_from_the_server(monkeypatch:
         assert read == port.received == total
 
 
+async def test_a_port_that_nobody_reads_still_migrates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MIGRATE is behind what nobody has read."""
+    monkeypatch.setattr(ports_module, "UNREAD_BYTES", 100_000)
+    async with FakeServer() as first, FakeServer() as second, connect(first.url) as session:
+        port = session.ports[NAME]
+        first.say("main:0", main.MigrateBeginSeamless(second.port, 0, b"127.0.0.1", b"", 1))
+        await second.hear("main:0", main.MigrateDstDoSeamless)
+        second.say("main:0", main.MigrateDstSeamlessAck())
+        await first.hear("main:0", main.MigrateConnectedSeamless)
+        for _ in range(300):
+            first.say("port:1", vmc.VmcData(bytes(50_000)))
+        await asyncio.sleep(0.05)
+        assert port.received < 15_000_000
+        for name in ("port:1", "display:0", "inputs:0", "main:0"):
+            first.say(name, base.Migrate(3))
+        for name in ("port:1", "display:0", "inputs:0", "main:0"):
+            await first.hear(name, base.MigrateFlushMark)
+            first.say(name, base.MigrateData(b"state"))
+        await session.wait_for_migration(5)
+        assert port.received == 15_000_000
+
+
 async def test_many_writes_are_gathered_into_few_messages() -> None:
     async with FakeServer() as server, connect(server.url) as session:
         port = session.ports[NAME]

@@ -770,6 +770,33 @@ def test_a_wait_for_nothing_has_no_deadline() -> None:
     assert stage.lost == []
 
 
+@pytest.mark.parametrize(
+    "state", ["linking", "seamless", "semi-seamless", "switching", "awaiting init", "switching host"]
+)
+def test_a_session_that_is_closed_in_the_middle_of_a_migration_is_over(state: str) -> None:
+    stage, source, target = opened()
+    match state:
+        case "linking":
+            target.silent.add("main:0")
+            source.say("main:0", begin())
+        case "switching host":
+            target.reachable = False
+            source.say("main:0", main.MigrateSwitchHost(1, NONE, b"target"))
+        case _:
+            prepare(stage, source, target, seamless=state in ("seamless", "switching"))
+            if state == "switching":
+                hand_over(source, "port:1")
+            elif state == "awaiting init":
+                source.say("main:0", main.MigrateEnd())
+    stage.session.close(stage.now)
+    stage.run()
+    assert stage.session.next_deadline() is None
+    stage.session.handle_timer(stage.now + 1000)
+    stage.run()
+    assert stage.connections_of(source) == stage.connections_of(target) == []
+    assert [event.error for event in stage.told(c.SessionEnded)] == [None]
+
+
 # -- the adapter ----------------------------------------------------------------------------------------------------
 
 

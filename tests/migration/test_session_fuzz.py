@@ -167,7 +167,7 @@ STEP = st.one_of(
 PREPARED = st.sampled_from(["settled", "seamless", "semi-seamless"])
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(PREPARED, st.lists(STEP, max_size=25))
 def test_whatever_servers_say(state: str, steps: list[tuple[object, ...]]) -> None:
     play = Play()
@@ -180,7 +180,7 @@ def test_whatever_servers_say(state: str, steps: list[tuple[object, ...]]) -> No
     play.rest()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 12), st.binary(min_size=1, max_size=200)), max_size=12))
 def test_arbitrary_bytes_on_any_connection(pieces: list[tuple[int, bytes]]) -> None:
     """From the link stage on: connections that exist, that do not, and that are gone."""
