@@ -10,7 +10,7 @@ async def until(condition: Callable[[], bool], what: str = "", timeout: float = 
     """Wait until `condition` holds; AssertionError says `what` did not happen."""
     try:
         async with asyncio.timeout(timeout):
-            while not condition():  # noqa: ASYNC110
+            while not condition():
                 await asyncio.sleep(0.005)
     except TimeoutError:
         raise AssertionError(f"not within {timeout:g} s: {what or condition}") from None

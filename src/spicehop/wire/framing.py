@@ -52,7 +52,8 @@ class FrameReader:
     def feed(self, data: Data) -> list[Frame]:
         """The frames that `data` completes. `ProtocolError` when a header announces more than the limit.
 
-        Frames that are complete before such a header are returned first, and `failure` says what comes then. Bodies are views into `data` where it holds them whole: do not change it afterwards.
+        Frames that are complete before such a header are returned first, and `failure` says what comes then. Bodies
+        are views into `data` where it holds them whole: do not change it afterwards.
         """
         if self.failure is not None:
             raise self.failure
