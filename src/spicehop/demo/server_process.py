@@ -56,6 +56,11 @@ class ServerProcess:
     ) -> None:
         await self._stop()
 
+    def kill(self) -> None:
+        """Kill the server at once, as a crash would."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+
     async def _start(self) -> None:
         for path in (self.guest_log, self.trace):
             path.unlink(missing_ok=True)
