@@ -78,24 +78,26 @@ class Monitor:
         os.kill(struct.unpack("3i", credentials)[0], signal.SIGKILL)
 
 
-@asynccontextmanager
-async def server(folder: Path, *arguments: str) -> AsyncIterator[ServerProcess]:
+def server(folder: Path, *arguments: str) -> ServerProcess:
     folder.mkdir()
-    async with ServerProcess(folder, arguments=("--size", "640x480", *arguments)) as process:
-        yield process
+    return ServerProcess(folder, arguments=("--size", "640x480", *arguments))
 
 
 @asynccontextmanager
 async def pair(tmp_path: Path) -> AsyncIterator[tuple[Monitor, Monitor, str]]:
     """A source, a target that waits, and where it waits."""
-    async with server(tmp_path / "a") as a, server(tmp_path / "b", *INCOMING) as b:
-        async with Monitor(a.control) as source, Monitor(b.control) as target:
-            for monitor in (source, target):
-                await monitor.switch("events", "return-path")
-            await target("migrate-incoming", uri="tcp:127.0.0.1:0")
-            addresses = (await target("query-migrate"))["socket-address"]
-            assert isinstance(addresses, list)
-            yield source, target, f"tcp:127.0.0.1:{addresses[0]['port']}"
+    async with (
+        server(tmp_path / "a") as a,
+        server(tmp_path / "b", *INCOMING) as b,
+        Monitor(a.control) as source,
+        Monitor(b.control) as target,
+    ):
+        for monitor in (source, target):
+            await monitor.switch("events", "return-path")
+        await target("migrate-incoming", uri="tcp:127.0.0.1:0")
+        addresses = (await target("query-migrate"))["socket-address"]
+        assert isinstance(addresses, list)
+        yield source, target, f"tcp:127.0.0.1:{addresses[0]['port']}"
 
 
 async def test_it_moves_there_and_back(tmp_path: Path) -> None:
@@ -204,15 +206,19 @@ async def test_a_target_that_is_killed_after_leaves_a_guest_that_can_go_on(tmp_p
 
 
 async def test_the_conductor_cancels_and_goes_back_when_the_target_dies(tmp_path: Path) -> None:
-    async with server(tmp_path / "a") as a, server(tmp_path / "b", *INCOMING) as b:
-        async with Monitor(a.control) as source, Monitor(b.control) as target:
-            await source("migrate-set-parameters", **ENDLESS)
-            work = asyncio.ensure_future(migrate(Options(a.control, b.control)))
-            await source.happened("active")
-            target.kill()
-            result = await work
-            assert result.outcome is Outcome.ROLLED_BACK
-            assert await source.status() == "running"
+    async with (
+        server(tmp_path / "a") as a,
+        server(tmp_path / "b", *INCOMING) as b,
+        Monitor(a.control) as source,
+        Monitor(b.control) as target,
+    ):
+        await source("migrate-set-parameters", **ENDLESS)
+        work = asyncio.ensure_future(migrate(Options(a.control, b.control)))
+        await source.happened("active")
+        target.kill()
+        result = await work
+        assert result.outcome is Outcome.ROLLED_BACK
+        assert await source.status() == "running"
 
 
 async def test_a_client_is_sent_after_the_guest(tmp_path: Path) -> None:
