@@ -12,7 +12,7 @@ COMPILED := $(VENV)/.spicehop-compiled
 
 .PHONY: help
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: demo
 demo: $(COMPILED) ## a client works in our server's guest, and everything is counted; needs Python alone (ARGS="...")
@@ -35,6 +35,10 @@ check: $(COMPILED) ## lint, types, and who may import whom
 .PHONY: bench
 bench: peers-bench $(COMPILED) ## measure the codecs, with ratios to the reference (ARGS="...")
 	@$(RUN) -m bench $(ARGS)
+
+.PHONY: bench-desktop
+bench-desktop: peers-bench $(COMPILED) ## measure a minute of desktop work beside QEMU, in seven minutes (ARGS="...")
+	@$(RUN) -m bench.desktop $(ARGS)
 
 .PHONY: venv
 venv: $(COMPILED) ## only set up the virtual environment

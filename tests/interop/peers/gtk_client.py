@@ -289,7 +289,10 @@ class Client:
 
     def do_totals(self):
         port = {"port_sent": self.port_sent, "port_received": self.port_received}
-        say("totals", keys=self.keys_typed, **port, sound=self.sound_bytes, peak=self.sound_peak)
+        display = self.channels.get("DisplayChannel")
+        pictures = display.get_property("total-read-bytes") if display is not None else 0
+        sound = {"sound": self.sound_bytes, "peak": self.sound_peak}
+        say("totals", keys=self.keys_typed, **port, **sound, display_bytes=pictures)
 
     def do_mode(self, mode):
         self.channels["MainChannel"].request_mouse_mode(mode)
