@@ -10,6 +10,7 @@ from spicehop.guests.demo import DemoGuest
 
 SECONDS = 6.0  # so that both drags are in it
 
+
 def test_boxes_carry_every_change() -> None:
     guest = DemoGuest(WIDTH, HEIGHT, tone=False)
     guest.run(0.0)
@@ -23,6 +24,7 @@ def test_boxes_carry_every_change() -> None:
         for box in changed_boxes(display.take_changes()):
             copy[box.area] = display.pixels[box.area]
     assert np.array_equal(copy, display.pixels)
+
 
 def test_the_work_is_the_same_each_time() -> None:
     shown = []
