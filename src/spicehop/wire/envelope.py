@@ -76,7 +76,7 @@ class Sorted:
 
     readable: tuple[Section, ...]
     kept: tuple[tuple[Section, str], ...]
-    """What is not understood and not needed, with the reason; it can go on to the next server as it is."""
+    """What is not understood and not needed, with the reason."""
     refused: tuple[tuple[Section, str], ...]
     """What is not understood and cannot be done without: with any, the session must move another way."""
 

@@ -1,0 +1,414 @@
+"""The frozen states of channels as bytes: one layout for each, with `of` to make it and `state` to read it back.
+
+The bytes may come through a client, so `state` checks every number before it makes something of it; `ProtocolError` is
+all that bad bytes raise. Later versions of a layout append fields: bytes behind the last one are allowed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Self
+
+from spicehop.channels.serving.agent import MAX_COLLECTED
+from spicehop.channels.serving.agent_parts import AgentClientState, AgentDeviceState, Slice
+from spicehop.channels.serving.agent_routing import MAX_MESSAGE, MessageHead
+from spicehop.channels.serving.channel import ChannelState
+from spicehop.channels.serving.cursor import CursorState
+from spicehop.channels.serving.delivery import DeliveryState
+from spicehop.channels.serving.display import DisplayState
+from spicehop.channels.serving.inputs import InputsState, key_bytes
+from spicehop.channels.serving.main import MainState
+from spicehop.channels.serving.pipe import INCOMING_LIMIT_STANDING, PipeState
+from spicehop.channels.serving.playback import PlaybackState
+from spicehop.channels.serving.record import RecordState
+from spicehop.channels.serving.smartcard import MAX_DATA, SmartcardState
+from spicehop.errors import ProtocolError
+from spicehop.wire.agent_constants import CLIENT_TOKENS
+from spicehop.wire.constants import AudioMode, MouseMode
+from spicehop.wire.display import Init
+from spicehop.wire.layout import I32, I64, U8, U16, U32, U64, Array, Data, SizedBytes, Structure
+
+_NO_TRIP = 2**32 - 1
+_NO_RATE = 2**64 - 1
+_MICROSECONDS = 1_000_000
+_MOST = 2**62  # of what is counted on, so that counting goes on
+MOST_KEYS = 256
+MOST_SHAPES = 65_535
+MOST_SPEAKERS = 32
+MOST_FREQUENCY = 384_000
+_LOCKS = 7
+_MOST_BUTTONS = 0xFFFF
+_AGENT_HEADER = 20
+_MOST_SLICE = MAX_COLLECTED + 1024
+_MOST_PIECE = 64 * 1024
+
+
+def _check(is_right: bool, what: str) -> None:
+    if not is_right:
+        raise ProtocolError(f"the state of a session has {what} that cannot be")
+
+
+def _flag(value: int, what: str) -> bool:
+    _check(value <= 1, what)
+    return bool(value)
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelPart(Structure):
+    """What all channels have."""
+
+    serial: U64
+    round_trip: U32
+    """Microseconds."""
+    rate: U64
+    """Bytes a second."""
+
+    @classmethod
+    def of(cls, state: ChannelState) -> Self:
+        trip, rate = state.delivery.round_trip, state.delivery.rate
+        return cls(
+            state.serial,
+            _NO_TRIP if trip is None else min(max(round(trip * _MICROSECONDS), 0), _NO_TRIP - 1),
+            _NO_RATE if rate is None else min(max(round(rate), 0), _NO_RATE - 1),
+        )
+
+    def state(self) -> ChannelState:
+        _check(self.serial < _MOST, "a serial")
+        trip = None if self.round_trip == _NO_TRIP else self.round_trip / _MICROSECONDS
+        return ChannelState(self.serial, DeliveryState(trip, None if self.rate == _NO_RATE else float(self.rate)))
+
+
+@dataclass(frozen=True, slots=True)
+class MainPart(Structure):
+    """A `MainState`."""
+
+    channel: ChannelPart
+    connection_id: U32
+    mouse_mode: U32
+    supported_mouse_modes: U32
+    listed: U8
+
+    @classmethod
+    def of(cls, state: MainState) -> Self:
+        channel = ChannelPart.of(state.channel)
+        return cls(channel, state.connection_id, state.mouse_mode, state.supported_mouse_modes, int(state.listed))
+
+    def state(self) -> MainState:
+        _check(self.mouse_mode in (MouseMode.SERVER, MouseMode.CLIENT), "a mouse mode")
+        _check(self.supported_mouse_modes & ~(MouseMode.SERVER | MouseMode.CLIENT) == 0, "mouse modes")
+        _check(self.connection_id != 0, "a connection id")
+        return MainState(
+            self.channel.state(),
+            self.connection_id,
+            self.mouse_mode,
+            self.supported_mouse_modes,
+            _flag(self.listed, "a flag"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DisplayPart(Structure):
+    """A `DisplayState`; without INIT all of it is 0."""
+
+    channel: ChannelPart
+    has_init: U8
+    cache_id: U8
+    cache_pixels: I64
+    dictionary_id: U8
+    window_pixels: I32
+
+    @classmethod
+    def of(cls, state: DisplayState) -> Self:
+        init, channel = state.init, ChannelPart.of(state.channel)
+        if init is None:
+            return cls(channel, 0, 0, 0, 0, 0)
+        return cls(
+            channel,
+            1,
+            init.pixmap_cache_id,
+            init.pixmap_cache_size,
+            init.glz_dictionary_id,
+            init.glz_window_size,
+        )
+
+    def state(self) -> DisplayState:
+        _check(self.cache_pixels >= 0 and self.window_pixels >= 0, "cache sizes")
+        init = Init(self.cache_id, self.cache_pixels, self.dictionary_id, self.window_pixels)
+        return DisplayState(self.channel.state(), init if _flag(self.has_init, "a flag") else None)
+
+
+@dataclass(frozen=True, slots=True)
+class InputsPart(Structure):
+    """An `InputsState`; keys are scan codes as in KEY_DOWN."""
+
+    channel: ChannelPart
+    held_keys: Annotated[tuple[int, ...], Array("I", count="H")]
+    buttons: U32
+    motions: U32
+    locks: U32
+    scan: Annotated[Data, SizedBytes("B")]
+
+    @classmethod
+    def of(cls, state: InputsState) -> Self:
+        keys = tuple([int.from_bytes(key, "little") for key in state.held_keys])
+        channel = ChannelPart.of(state.channel)
+        return cls(channel, keys, state.buttons, state.motions, state.locks, state.scan)
+
+    def state(self) -> InputsState:
+        keys = tuple([key_bytes(code) for code in self.held_keys])
+        _check(len(keys) <= MOST_KEYS and len(set(keys)) == len(keys) and b"" not in keys, "held keys")
+        _check(self.buttons <= _MOST_BUTTONS and self.locks <= _LOCKS, "buttons or lock keys")
+        _check(self.motions < 4 and len(self.scan) < 4, "movements or a key")
+        return InputsState(
+            self.channel.state(), keys, self.buttons, self.motions, self.locks, bytes(self.scan)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CursorPart(Structure):
+    """A `CursorState`."""
+
+    channel: ChannelPart
+    x: I32
+    y: I32
+    visible: U8
+    shape: U64
+    cached: Annotated[tuple[int, ...], Array("Q", count="H")]
+
+    @classmethod
+    def of(cls, state: CursorState) -> Self:
+        x, y, visible, shape = state.shown
+        return cls(ChannelPart.of(state.channel), x, y, int(visible), shape, state.cached)
+
+    def state(self) -> CursorState:
+        _check(len(set(self.cached)) == len(self.cached), "a pointer's shape twice, or one")
+        shown = (self.x, self.y, _flag(self.visible, "a flag"), self.shape)
+        return CursorState(self.channel.state(), shown, tuple(self.cached))
+
+
+def _format(channels: int, frequency: int) -> tuple[int, int] | None:
+    if not channels:
+        return None
+    _check(channels <= MOST_SPEAKERS and 0 < frequency <= MOST_FREQUENCY, "a sound format")
+    return channels, frequency
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybackPart(Structure):
+    """A `PlaybackState`; 0 channels for silence."""
+
+    channel: ChannelPart
+    mode: U16
+    channels: U32
+    frequency: U32
+    volume: Annotated[tuple[int, ...], Array("H", count="B")]
+    muted: U8
+
+    @classmethod
+    def of(cls, state: PlaybackState) -> Self:
+        channels, frequency = state.playing or (0, 0)
+        channel = ChannelPart.of(state.channel)
+        return cls(channel, state.mode, channels, frequency, state.volume, int(state.muted))
+
+    def state(self) -> PlaybackState:
+        _check(self.mode in (0, *AudioMode), "a sound mode")
+        _check(len(self.volume) <= MOST_SPEAKERS, "volumes")
+        playing = _format(self.channels, self.frequency)
+        muted = _flag(self.muted, "a flag")
+        return PlaybackState(self.channel.state(), self.mode, playing, tuple(self.volume), muted)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordPart(Structure):
+    """A `RecordState`; 0 channels when nothing is recorded."""
+
+    channel: ChannelPart
+    mode: U16
+    channels: U32
+    frequency: U32
+
+    @classmethod
+    def of(cls, state: RecordState) -> Self:
+        return cls(ChannelPart.of(state.channel), state.mode, *(state.recording or (0, 0)))
+
+    def state(self) -> RecordState:
+        _check(self.mode in tuple(AudioMode), "a sound mode")
+        return RecordState(self.channel.state(), self.mode, _format(self.channels, self.frequency))
+
+
+@dataclass(frozen=True, slots=True)
+class PipePart(Structure):
+    """A `PipeState`: port, usbredir, webdav, and what is under a smartcard channel."""
+
+    channel: ChannelPart
+    opened: U8
+    incoming: Annotated[Data, SizedBytes("I")]
+    bytes_delivered: U64
+    bytes_sent: U64
+
+    @classmethod
+    def of(cls, state: PipeState) -> Self:
+        channel = ChannelPart.of(state.channel)
+        return cls(channel, int(state.opened), state.incoming, state.bytes_delivered, state.bytes_sent)
+
+    def state(self) -> PipeState:
+        _check(len(self.incoming) <= INCOMING_LIMIT_STANDING, "an amount of bytes for a device")
+        _check(max(self.bytes_delivered, self.bytes_sent) < _MOST, "a count of bytes")
+        return PipeState(
+            self.channel.state(),
+            _flag(self.opened, "a flag"),
+            bytes(self.incoming),
+            self.bytes_delivered + len(self.incoming),
+            self.bytes_delivered,
+            self.bytes_sent,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SmartcardPart(Structure):
+    """A `SmartcardState`."""
+
+    pipe: PipePart
+    has_reader: U8
+    partial: Annotated[Data, SizedBytes("I")]
+
+    @classmethod
+    def of(cls, state: SmartcardState) -> Self:
+        return cls(PipePart.of(state.pipe), int(state.has_reader), state.partial)
+
+    def state(self) -> SmartcardState:
+        _check(len(self.partial) <= MAX_DATA + 64, "a part of a card's message")
+        return SmartcardState(self.pipe.state(), _flag(self.has_reader, "a flag"), bytes(self.partial))
+
+
+@dataclass(frozen=True, slots=True)
+class HeadPart(Structure):
+    """A message that is under way, or none: then `there` is 0 and so is the rest; `left` are bytes of it to come."""
+
+    there: U8
+    type: U32
+    size: U32
+    first_word: U32
+    left: U32
+
+    @classmethod
+    def of(cls, head: MessageHead | None, left: int) -> Self:
+        if head is None:
+            return cls(0, 0, 0, 0, left)
+        return cls(1, head.type, head.size, head.first_word, left)
+
+    def head(self) -> MessageHead | None:
+        if not _flag(self.there, "a flag"):
+            _check(not self.left, "the rest of no message")
+            return None
+        _check(self.size <= MAX_MESSAGE and self.left <= self.size + _AGENT_HEADER, "a length of a message")
+        return MessageHead(self.type, self.size, self.first_word)
+
+
+@dataclass(frozen=True, slots=True)
+class SlicePart(Structure):
+    """A `Slice`."""
+
+    data: Annotated[Data, SizedBytes("H")]
+    first: U8
+    last: U8
+    credited: U8
+
+
+@dataclass(frozen=True, slots=True)
+class Piece(Structure):
+    """Bytes of the agent for the client."""
+
+    data: Annotated[Data, SizedBytes("I")]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentClientPart(Structure):
+    """An `AgentClientState`."""
+
+    started: U8
+    tokens: U32
+    inlet_tokens: U32
+    owed: U32
+    slices: Annotated[tuple[SlicePart, ...], Array(SlicePart, count="H")]
+    head: HeadPart
+    dropped: U8
+    has_collected: U8
+    collected: Annotated[Data, SizedBytes("I")]
+    outlet: Annotated[tuple[Piece, ...], Array(Piece, count="H")]
+
+    @classmethod
+    def of(cls, state: AgentClientState) -> Self:
+        slices = [SlicePart(one.data, int(one.first), int(one.last), int(one.credited)) for one in state.slices]
+        return cls(
+            int(state.started),
+            state.tokens,
+            state.inlet_tokens,
+            state.owed,
+            tuple(slices),
+            HeadPart.of(state.head, state.left),
+            int(state.dropped),
+            int(state.collected is not None),
+            state.collected or b"",
+            tuple([Piece(data) for data in state.outlet]),
+        )
+
+    def state(self) -> AgentClientState:
+        _check(max(self.inlet_tokens, self.owed) <= CLIENT_TOKENS, "tokens")
+        slices = []
+        for one in self.slices:
+            _check(len(one.data) <= _MOST_SLICE and max(one.first, one.last, one.credited) <= 1, "a slice")
+            slices.append(Slice(bytes(one.data), bool(one.first), bool(one.last), bool(one.credited)))
+        head = self.head.head()
+        collects = _flag(self.has_collected, "a flag")
+        _check(len(self.collected) <= (_MOST_SLICE if collects else 0), "a message that is read")
+        _check(all(len(piece.data) <= _MOST_PIECE for piece in self.outlet), "a piece of a message")
+        dropped = _flag(self.dropped, "a flag")
+        _check(head is not None or not (collects or dropped), "a part of no message")
+        return AgentClientState(
+            _flag(self.started, "a flag"),
+            self.tokens,
+            self.inlet_tokens,
+            self.owed,
+            tuple(slices),
+            head,
+            self.head.left,
+            dropped,
+            bytes(self.collected) if collects else None,
+            tuple([bytes(piece.data) for piece in self.outlet]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AgentDevicePart(Structure):
+    """An `AgentDeviceState`."""
+
+    connected: U8
+    partial: Annotated[Data, SizedBytes("I")]
+    chunk_left: U32
+    chunk_port: U32
+    head: HeadPart
+    writer_in_message: U8
+
+    @classmethod
+    def of(cls, state: AgentDeviceState) -> Self:
+        return cls(
+            int(state.connected),
+            state.partial,
+            state.chunk_left,
+            state.chunk_port,
+            HeadPart.of(state.head, state.left),
+            int(state.writer_in_message),
+        )
+
+    def state(self) -> AgentDeviceState:
+        _check(len(self.partial) <= _MOST_PIECE, "a part of an agent's message")
+        return AgentDeviceState(
+            _flag(self.connected, "a flag"),
+            bytes(self.partial),
+            self.chunk_left,
+            self.chunk_port,
+            self.head.head(),
+            self.head.left,
+            _flag(self.writer_in_message, "a flag"),
+        )
