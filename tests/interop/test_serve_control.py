@@ -285,7 +285,7 @@ async def test_the_conductor_surveys_it(folder: Path) -> None:
 
 
 async def test_clients_hear_why_at_sigterm(folder: Path, start_gtk_client: StartGtkClient) -> None:
-    async with served("--port", "0", "--disable-ticketing") as ready:
+    async with served("--port", "0", "--disable-ticketing", ends=True) as ready:
         gtk = await start_gtk_client(ready["port"])
         await gtk.wait_event("mark")
         async with spicehop.connect(f"spice://127.0.0.1:{ready['port']}") as session:

@@ -90,7 +90,7 @@ def test_capabilities_of_stock_peers() -> None:
     offered = {CommonCap.PROTOCOL_AUTH_SELECTION, CommonCap.AUTH_SPICE, CommonCap.MINI_HEADER}
     assert main_message.capabilities.common == {CommonCap.PROTOCOL_AUTH_SELECTION, 2, CommonCap.MINI_HEADER}
     assert main_reply.capabilities.common == offered
-    assert main_reply.capabilities.channel == set(MainCap)
+    assert main_reply.capabilities.channel == set(MainCap) - {MainCap.LINK_STATEMENT}
     assert CUT[2].link_reply().capabilities.channel == {
         DisplayCap.MONITORS_CONFIG,
         DisplayCap.PREF_COMPRESSION,
