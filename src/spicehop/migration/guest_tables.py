@@ -58,11 +58,11 @@ class DepartureAction(Enum):
     PAUSE = "wait for management"
     SEND_REST = "send what is left, and END"
     LET_RUN = "say RUN"
-    LET_GO = "say DONE; the guest has moved"
-    GIVE_UP = "end; the guest runs on"
-    GO_BACK = "end; let the guest run again"
-    CANCEL = "end as cancelled; the guest runs on"
-    CANCEL_AND_GO_BACK = "end as cancelled; let the guest run again"
+    LET_GO = "say DONE, and the guest has moved"
+    GIVE_UP = "end, and the guest runs on"
+    GO_BACK = "end, and let the guest run again"
+    CANCEL = "end as cancelled, and the guest runs on"
+    CANCEL_AND_GO_BACK = "end as cancelled, and let the guest run again"
     OUTWAIT = "close, and wait until the target's lease is over"
     NOTE = "too late for that"
 
@@ -142,7 +142,7 @@ class ArrivalAction(Enum):
     CONFIRM = "say LOADED"
     RUN = "let the guest run, and say RUNNING"
     KEEP = "the guest is here"
-    FORGET = "say FAILED; forget what came"
+    FORGET = "say FAILED, and forget what came"
     STAND_STILL = "stop the guest and keep it"
 
 
