@@ -1,0 +1,60 @@
+"""The demo guest moves between two `spicehop serve`, and the stock client goes after it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from gtk_driver import GtkClient
+from waiting import until
+
+from spicehop.conductor.qmp import QmpAddress, QmpPeer
+from spicehop.demo.serial import read_serial
+from spicehop.demo.server_process import ServerProcess
+
+pytestmark = pytest.mark.peers
+StartGtkClient = Callable[..., Awaitable[GtkClient]]
+CODES = [0x1E, 0x30, 0x2E, 0x20]
+
+
+def port_of(server: ServerProcess) -> int:
+    return int(server.url.rpartition(":")[2])
+
+
+async def test_spice_gtk_connects_where_it_is_sent(start_gtk_client: StartGtkClient, tmp_path: Path) -> None:
+    """Switch-host, there: it types before and after, and nothing of that is lost or doubled."""
+    folders = [tmp_path / name for name in "ab"]
+    for folder in folders:
+        folder.mkdir()
+    async with (
+        ServerProcess(folders[0]) as a,
+        ServerProcess(folders[1], arguments=("--incoming", f"unix:{tmp_path / 'move'}")) as b,
+    ):
+        source = QmpPeer("source", QmpAddress(path=a.control))
+        await source.connect()
+        try:
+            client = await start_gtk_client(port_of(a))
+            await client.wait_session()
+            client.send("keys", codes=CODES, hz=100)
+            await client.wait_event("typed")
+            await until(lambda: " key n=7 " in a.guest_log.read_text())
+            here = {"protocol": "spice", "hostname": "127.0.0.1", "port": port_of(b)}
+            await source.execute("client_migrate_info", here)
+            seen = len(client.events)
+            await source.execute("migrate", {"uri": f"unix:{tmp_path / 'move'}"})
+            again = {"event": "channel-event", "kind": "InputsChannel", "what": "opened"}
+            await client.wait_for(
+                lambda: any(again.items() <= one.items() for one in client.events[seen:]), "the inputs channel again"
+            )
+            client.send("keys", codes=CODES, hz=100)
+            await until(lambda: " key n=15 " in b.guest_log.read_text(), timeout=20)
+            async for event, _ in source.events():
+                if event == "SPICE_MIGRATE_COMPLETED":
+                    break
+            assert not client.criticals
+        finally:
+            await source.close()
+        log = read_serial([a.guest_log, b.guest_log])
+    assert log.faults == ()
+    assert [key.code for key in log.keys if key.value == 1] == CODES * 2
