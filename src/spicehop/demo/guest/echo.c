@@ -38,8 +38,8 @@ void run_echo(int commands)
         uint8_t bytes[4096];
         ssize_t got = polled[1].revents & POLLIN ? read(port, bytes, sizeof bytes) : 0;
         if (got <= 0) {
-            if (!is_open)
-                usleep(5000); /* poll returns at once while the host side is closed */
+            if (polled[1].revents)
+                usleep(5000); /* while the host side is closed poll returns at once, with POLLIN too */
             continue;
         }
         total += got;
