@@ -54,9 +54,9 @@ class GuestMigration:
         self._coming: GuestMover | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._listener: asyncio.Server | None = None
+        self._opening = False
         self._place: PrivateSocket | None = None
         self._addresses: list[dict[str, object]] = []
-        self._uri = ""
 
     # -- management ---------------------------------------------------------------------------------------------------
 
@@ -122,7 +122,6 @@ class GuestMigration:
             Departure(self._server.guest.name, self._settings(), self._server.clock()), self, self._server.clock
         )
         self._leaving = mover
-        self._uri = uri
         mover.begin()
         self._connecting = asyncio.get_running_loop().create_task(_connect(mover, address))
 
@@ -130,10 +129,14 @@ class GuestMigration:
         """Wait for a guest there. A guest that could not be taken in does not end that."""
         if not self._incoming:
             raise OperationError("'-incoming' was not specified on the command line")
-        if self._listener is not None or self.status != "inmigrate":
+        if self._listener is not None or self._opening or self.status != "inmigrate":
             raise OperationError("The incoming migration has already been started")
         address = _address(uri, f"unknown migration protocol: {uri}")
-        self._listener, self._place = await _listen(self._accept, address)
+        self._opening = True
+        try:
+            self._listener, self._place = await _listen(self._accept, address)
+        finally:
+            self._opening = False
         self._addresses = [_described(one) for one in self._listener.sockets]
         self._announce("setup")
 
@@ -269,11 +272,11 @@ Address = tuple[str, int] | Path
 def _address(uri: str, refusal: str) -> Address:
     """Where `tcp:HOST:PORT` or `unix:PATH` is."""
     kind, colon, rest = uri.partition(":")
-    if kind == "unix" and rest:
+    if kind == "unix" and rest and "\0" not in rest:
         return Path(rest)
     if kind != "tcp" or not colon:
         raise OperationError(refusal[:200])
-    found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:/\[\],]*):([0-9]{1,5})", rest)
+    found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*):([0-9]{1,5})", rest)
     if found is None or int(found[2]) > 65535:
         raise OperationError(f"error parsing address '{rest[:200]}'")
     return found[1].strip("[]"), int(found[2])
@@ -290,6 +293,8 @@ async def _connect(mover: GuestMover, address: Address) -> None:
             await loop.create_connection(lambda: mover, address[0] or "127.0.0.1", address[1])
     except OSError as error:
         mover.feed(ConnectionEnded(f"Failed to connect to '{where}': {system_reason(error)}", closed=True))
+    except UnicodeError:
+        mover.feed(ConnectionEnded(f"Failed to connect to '{where}': this is no host's name", closed=True))
 
 
 async def _listen(
@@ -301,6 +306,8 @@ async def _listen(
         return await loop.create_unix_server(accept, sock=place.bind()), place
     try:
         return await loop.create_server(accept, address[0] or None, address[1]), None
+    except UnicodeError:
+        raise ConnectError(f"Failed to listen at '{address[0]}:{address[1]}': this is no host's name") from None
     except OSError as error:
         raise ConnectError(f"Failed to listen at '{address[0]}:{address[1]}': {system_reason(error)}") from None
 
