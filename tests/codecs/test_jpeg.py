@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from spicehop.codecs import jpeg
+from spicehop.codecs import jpeg, jpeg_encoding
 from spicehop.errors import ProtocolError
 
 
@@ -41,6 +41,29 @@ def test_colors_within_a_bound(size: tuple[int, int]) -> None:
     assert pixels.shape == (size[1], size[0], 4)
     assert not pixels[:, :, 3].any()
     assert psnr(pixels[:, :, 2::-1], rgb) > 30
+
+
+@pytest.mark.parametrize("quality", [1, 75, 95])
+@pytest.mark.parametrize(
+    "part",
+    [
+        np.s_[:, :],
+        np.s_[10:50, 7:],
+        np.s_[60:, 96:],
+        np.s_[5:6, 7:9],
+        np.s_[::-1],
+        np.s_[:, ::-1],
+        np.s_[::3, 4:90],
+        np.s_[:, ::2],
+    ],
+)
+def test_pixels_that_are_read_where_they_are_give_the_file_that_pillow_saves(
+    part: tuple[slice, ...], quality: int
+) -> None:
+    rgb = picture(97, 61)
+    pixels = np.full((61, 97, 4), 99, np.uint8)
+    pixels[:, :, 2::-1] = rgb
+    assert jpeg_encoding.encode(pixels[part], quality) == encode(np.ascontiguousarray(rgb[part]), quality=quality)
 
 
 def test_grey_is_widened() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -31,12 +33,20 @@ def encode(pixels: Pixels, quality: int = QUALITY) -> bytes:
     if stride < 4 * width:
         cells = np.ascontiguousarray(cells)
         stride = 4 * width
-    # The memory from the first pixel to the last, so that rows that lie apart need not be gathered.
-    memory = np.lib.stride_tricks.as_strided(cells.view(np.uint8), ((height - 1) * stride + 4 * width,), (1,))
-    picture = Image.frombuffer("RGB", (width, height), memory, "raw", "BGRX", stride, 1)
-    out = BytesIO()
-    picture.save(out, "JPEG", quality=quality)
-    return out.getvalue()
+    # Pillow reads pixels where they are only in some modes. None of them is BGRX, but from RGBX it can hand BGR to the
+    # encoder, which swaps what was swapped. It wants whole rows; what follows the last pixel of the last is never read.
+    memory = np.lib.stride_tricks.as_strided(cells.view(np.uint8), (height * stride,), (1,))
+    picture = Image.frombuffer("RGBX", (width, height), memory, "raw", "RGBX", stride, 1)
+    return picture.tobytes("jpeg", "BGR", *_parameters(quality))
+
+
+@lru_cache(maxsize=128)
+def _parameters(quality: int) -> tuple[Any, ...]:
+    """What Pillow's `save` hands to its encoder; it differs between versions, so it is asked for."""
+    sample = Image.new("RGB", (1, 1))
+    sample.save(BytesIO(), "JPEG", quality=quality)
+    parameters: tuple[Any, ...] = sample.encoderconfig
+    return parameters
 
 
 def encode_alpha(pixels: Pixels) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -11,6 +12,8 @@ Picture = npt.NDArray[np.uint32]
 """`(height, width)`, little endian, so that its bytes are B, G, R, 0."""
 
 Bytes = npt.NDArray[np.uint8]
+
+_BAND_PIXELS = 32_768
 
 
 def blank(width: int, height: int, colour: int = 0) -> Picture:
@@ -22,6 +25,16 @@ def as_bytes(picture: Picture) -> Bytes:
     """The same pixels as `(height, width, 4)` bytes, not a copy."""
     height, width = picture.shape
     return picture.view(np.uint8).reshape(height, width, 4)
+
+
+def bands(top: int, bottom: int, width: int) -> Iterator[tuple[int, int]]:
+    """Rows from `top` to `bottom` in pieces, each (first row, last row + 1), so that work on one takes little memory.
+
+    What a whole screen needs at once would stay with the process for good.
+    """
+    rows = max(1, _BAND_PIXELS // max(1, width))
+    for first in range(top, bottom, rows):
+        yield first, min(first + rows, bottom)
 
 
 def mixed(low: int, high: int, part: int, whole: int) -> int:

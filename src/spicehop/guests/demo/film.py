@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from spicehop.guests.demo.colours import Bytes, Picture, ramp
+from spicehop.guests.demo.colours import Bytes, Picture, bands, ramp
 from spicehop.guests.demo.tables import noise, ridge
 
 _CLOUDS = 256
@@ -25,16 +25,17 @@ class Film:
         """Draws frame `number` over the whole of `out`."""
         height, width = out.shape
         sky = height * 7 // 10
-        far = self._layer(number, 1, width, sky)
-        near = self._layer(number * 3 + 40, 2, width, sky)
-        np.take(self._sky, (far >> 1) + (near >> 1), out=out[:sky], mode="clip")
+        for top, bottom in bands(0, sky, width):
+            far = self._layer(number, 1, width, top, bottom)
+            near = self._layer(number * 3 + 40, 2, width, top, bottom)
+            np.take(self._sky, (far >> 1) + (near >> 1), out=out[top:bottom], mode="clip")
         out[sky:] = 0
         for layer, colours in enumerate(_GROUNDS):
             self._draw_ground(number, layer, colours, out)
 
-    def _layer(self, shift: int, zoom: int, width: int, height: int) -> Bytes:
+    def _layer(self, shift: int, zoom: int, width: int, top: int, bottom: int) -> Bytes:
         scale = max(1, width * zoom // 400)
-        rows = (np.arange(height) // scale + shift // 5) % _CLOUDS
+        rows = (np.arange(top, bottom) // scale + shift // 5) % _CLOUDS
         columns = (np.arange(width) // scale + shift // 2) % _CLOUDS
         return self._clouds[rows][:, columns]
 

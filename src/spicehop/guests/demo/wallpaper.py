@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from spicehop.guests.demo.colours import Picture, ramp
+from spicehop.guests.demo.colours import Picture, bands, ramp
 from spicehop.guests.demo.tables import Integers, ridge
 from spicehop.raster.region import Box
 
@@ -32,6 +32,10 @@ class Wallpaper:
 
     def draw(self, box: Box, out: Picture) -> None:
         """Draws the part `box` of it into `out`, which has the size of the box."""
+        for top, bottom in bands(box.top, box.bottom, box.width):
+            self._draw_band(box._replace(top=top, bottom=bottom), out[top - box.top : bottom - box.top])
+
+    def _draw_band(self, box: Box, out: Picture) -> None:
         out[:] = self._sky[box.top : box.bottom, None]
         self._draw_sun(box, out)
         rows = np.arange(box.top, box.bottom, dtype=np.int32)

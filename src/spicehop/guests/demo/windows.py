@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from spicehop.guests.demo.colours import Picture, blank, frame, ramp
+from spicehop.guests.demo.colours import Picture, bands, blank, frame, ramp
 from spicehop.guests.demo.film import Film
 from spicehop.guests.demo.font import LINE, draw_text, width_of
 from spicehop.guests.demo.geometry import LINE_STEP, MARGIN, Geometry
@@ -94,7 +94,8 @@ class TextWindow(Window, ABC):
             kept = len(self._lines) - shift
             part = Box(self.inner.left, self._top(0), self.inner.right, self._top(len(self._lines)))
             area = self.pixels[part.area]
-            area[: kept * LINE_STEP] = area[shift * LINE_STEP :].copy()
+            for row in range(kept):  # one by one, because numpy copies aside what overlaps
+                area[row * LINE_STEP : (row + 1) * LINE_STEP] = area[(row + shift) * LINE_STEP :][:LINE_STEP]
             damage.scrolled, damage.rows = part, shift * LINE_STEP
             self._lines = self._lines[shift:] + [_UNKNOWN] * shift
         for row in range(max(len(lines), len(self._lines))):
@@ -219,22 +220,28 @@ class PlanetWindow(Window):
     def __init__(self, geometry: Geometry, seed: int) -> None:
         super().__init__(geometry, seed)
         area = self.pixels[self.inner.area]
+        for top, bottom in bands(0, *area.shape):
+            self._draw(area, top, bottom)
+
+    def _draw(self, area: Picture, top: int, bottom: int) -> None:
+        """Draws some rows of the picture."""
         height, width = area.shape
         radius = min(width, height) * 9 // 20
-        down, across = np.mgrid[0:height, 0:width].astype(np.int64) - np.array([height // 2, width // 2])[:, None, None]
+        down, across = np.mgrid[top:bottom, 0:width].astype(np.int64)
+        down, across = down - height // 2, across - width // 2
         inside = radius * radius - down * down - across * across
         towards = np.sqrt(np.maximum(inside, 0).astype(np.float64)).astype(np.int64)
-        clouds = noise(256, seed + 77)
+        clouds = noise(256, self.seed + 77)
         turn = np.where(towards > 0, across * 96 // np.maximum(towards + radius // 2, 1), 0)
         ground = clouds[(down * 200 // max(1, height)) % 256, turn % 256].astype(np.int64)
         light = np.clip((towards * 5 - across * 3 - down * 4) * 256 // max(1, 7 * radius), 24, 256)
-        stars = (noise(256, seed + 5)[(down * 7) % 256, (across * 13) % 256] > 236) & (inside < 0)
+        stars = (noise(256, self.seed + 5)[(down * 7) % 256, (across * 13) % 256] > 236) & (inside < 0)
         colours = ramp((0x1B3A6B, 0x2F6C9E, 0x5FA8A0, 0xC9B27C, 0x8A6B4A, 0xF2EFE8), 256)[ground]
         shaded = sum(
             ((colours >> np.uint32(shift) & np.uint32(255)).astype(np.int64) * light >> 8) << shift
             for shift in (0, 8, 16)
         )
-        area[:] = np.where(inside > 0, shaded, np.where(stars, 0xB8C4E0, 0x0B1020))
+        area[top:bottom] = np.where(inside > 0, shaded, np.where(stars, 0xB8C4E0, 0x0B1020))
 
 
 def make_windows(geometry: Geometry, seed: int, film: Film) -> dict[int, Window]:
