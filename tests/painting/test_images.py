@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from screens import CAPABILITIES, Screen, Watcher
@@ -7,10 +10,12 @@ from screens import CAPABILITIES, Screen, Watcher
 from spicehop.codecs.encoding import ImageCodec, encode
 from spicehop.painting import ClientView, ImageCompression, PaintSettings, SharedImages, Video
 from spicehop.painting.images import ImageEncoder, is_photo
+from spicehop.painting.output import Output
 from spicehop.raster.region import Box
 from spicehop.wire import display
 from spicehop.wire.constants import DisplayCap
 from spicehop.wire.display_constants import BitmapFlag, Compression, ImageType
+from spicehop.wire.layout import Message
 
 WHOLE = Box(0, 0, 256, 192)
 
@@ -154,6 +159,23 @@ def test_clients_share_the_pixels_of_their_dictionaries():
 
 def test_an_encoder_keeps_off_jpeg_where_it_must_be_exact():
     view = ClientView(CAPABILITIES)
-    encoder = ImageEncoder(view, PaintSettings(compression=ImageCompression.JPEG), SharedImages(), lambda _: None)
-    assert encoder.encode(photo(), 1, exactly=False).lossy
-    assert not encoder.encode(photo(), 1, exactly=True).lossy
+    sent: list[Message] = []
+    encoder = ImageEncoder(view, PaintSettings(compression=ImageCompression.JPEG), SharedImages())
+    assert encoder.encode(photo(), 1, exactly=False, send=sent.append).lossy
+    assert not encoder.encode(photo(), 1, exactly=True, send=sent.append).lossy
+    assert not sent
+
+
+def test_what_was_painted_is_let_go_at_once():
+    """Whatever hangs in a cycle stays until Python looks for cycles, and messages are large."""
+    watcher = Watcher(Screen(256, 192), PaintSettings())
+    gc.collect()
+    gc.disable()
+    try:
+        output = Output(watcher.view, PaintSettings(), SharedImages())
+        output.draw_pixels(0, WHOLE, text(), None, exactly=True)
+        alive = weakref.ref(output)
+        del output
+        assert alive() is None
+    finally:
+        gc.enable()

@@ -68,7 +68,7 @@ class SharedImages:
     pixels that their GLZ dictionaries keep.
     """
 
-    def __init__(self, max_bytes: int = 8 * 2**20) -> None:
+    def __init__(self, max_bytes: int = 4 * 2**20) -> None:
         self.max_bytes = max_bytes
         self.bytes = 0
         self._images: OrderedDict[tuple[int, str], EncodedImage] = OrderedDict()
@@ -83,7 +83,7 @@ class SharedImages:
             return known
         made = encode()
         size = made.size + _ENTRY_BYTES
-        if size <= self.max_bytes // 8:
+        if size <= self.max_bytes // 4:
             self._images[key] = made
             self.bytes += size
             while self.bytes > self.max_bytes:
@@ -99,27 +99,27 @@ class SharedImages:
 
 
 class ImageEncoder:
-    """Encodes images for one client; `send` takes what the client has to be told before the image."""
+    """Encodes images for one client."""
 
-    def __init__(
-        self, view: ClientView, settings: PaintSettings, shared: SharedImages, send: Callable[[Message], None]
-    ) -> None:
+    def __init__(self, view: ClientView, settings: PaintSettings, shared: SharedImages) -> None:
         self._view = view
         self._quality = settings.jpeg_quality
         self._shared = shared
-        self._send = send
         self._choice = _choice(settings.compression, view.preferred_compression)
 
-    def encode(self, pixels: Pixels, content: int, *, exactly: bool) -> EncodedImage:
+    def encode(
+        self, pixels: Pixels, content: int, *, exactly: bool, send: Callable[[Message], None]
+    ) -> EncodedImage:
         """Encode `(height, width, 4)` pixels with this content digest; `exactly` forbids JPEG.
 
-        What is made must be sent: the client waits for every id of its GLZ window.
+        `send` takes what the client has to be told before the image. What is made must be sent: the client waits for
+        every id of its GLZ window.
         """
         if pixels.size < _SMALLEST:
             return encoding.encode(pixels, compression=ImageCodec.OFF)
         how = self._codec(pixels, exactly=exactly)
         if how is self._choice.drawn and self._choice.palettes:
-            indexed = self._indexed(pixels)
+            indexed = self._indexed(pixels, send)
             if indexed is not None:
                 return indexed
         glz = self._view.glz
@@ -139,7 +139,7 @@ class ImageEncoder:
             return ImageCodec.LZ
         return how
 
-    def _indexed(self, pixels: Pixels) -> EncodedImage | None:
+    def _indexed(self, pixels: Pixels, send: Callable[[Message], None]) -> EncodedImage | None:
         """The image as indices into a palette, which the client has or is given; None when that does not pay."""
         found = palettes.indexed(pixels)
         if found is None:
@@ -155,7 +155,7 @@ class ImageEncoder:
                 return None
             known, dropped = cache.put(ascending)
             for unique in dropped:
-                self._send(wire.InvalPalette(unique))
+                send(wire.InvalPalette(unique))
             flags, palette = BitmapFlag.PALETTE_CACHE_ME, Palette(known.unique, known.colors)
         rows = palettes.IndexedPixels(known.places(colors)[found.indices], known.colors)
         height, width = pixels.shape[:2]

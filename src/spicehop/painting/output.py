@@ -32,7 +32,7 @@ class Output:
         self.messages: list[Message] = []
         self.image_bytes = 0
         """Bytes of pixels in the messages."""
-        self._encoder = ImageEncoder(view, settings, shared, self.add)
+        self._encoder = ImageEncoder(view, settings, shared)
 
     @property
     def is_full(self) -> bool:
@@ -70,7 +70,7 @@ class Output:
         if known is not None:
             self.draw_cached(surface_id, box, known, 0, 0)
             return True
-        encoded = self._encoder.encode(part, content, exactly=exactly)
+        encoded = self._encoder.encode(part, content, exactly=exactly, send=self.add)
         flags, area = 0, box.width * box.height
         if not encoded.lossy and area >= _LEAST_CACHED and images.admits(area):
             flags = ImageFlag.CACHE_ME

@@ -43,7 +43,7 @@ class PaintSettings:
     """Seconds that a lossy area must stand still before it is sent exactly."""
     video_codecs: tuple[int, ...] = (VideoCodec.MJPEG, VideoCodec.VP8, VideoCodec.H264)
     """For streams, the best first; the client's own order comes before."""
-    max_glz_pixels: int = 2**20
+    max_glz_pixels: int = 2**19
     """Of the client's GLZ window at most so much is used: its pixels are kept here too."""
     max_cached_pixels: int = 16 * 2**20
     """Of the client's image cache at most so much is used: what is known of it has to move in a migration."""
