@@ -196,5 +196,6 @@ async def test_the_guest_records(start_gtk_client: StartGtkClient) -> None:
         found = [line for line in lines if "recorded bytes=" in line]
         words = dict(word.split("=") for word in found[-1].split() if "=" in word)
         assert int(words["bytes"]) == recorded["size"]
-        assert 12_000 < int(words["peak"]) < 24_000
+        # Opus rings at the edges of the square wave, by how much depends on its release.
+        assert 12_000 < int(words["peak"]) < 30_000
         assert not client.criticals
