@@ -65,6 +65,10 @@ def command(
         str | None,
         typer.Option(metavar="URI", help="Wait for a guest at tcp:HOST:PORT or unix:PATH, or defer for --control."),
     ] = None,
+    accept_unannounced_migration: Annotated[
+        bool | None,
+        typer.Option("--accept-unannounced-migration", help="Let clients link here that say they come with the guest."),
+    ] = None,
     trace: Annotated[Path | None, typer.Option(metavar="FILE", help="Write what happens as JSON lines.")] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="TOML file with settings by these names; flags win.")
@@ -102,6 +106,7 @@ def command(
         "disable_copy_paste": disable_copy_paste,
         "disable_file_transfer": disable_file_transfer,
         "incoming": incoming,
+        "accept_unannounced_migration": accept_unannounced_migration,
         "trace": trace,
     }
 

@@ -93,7 +93,7 @@ class GuestMigration:
 
     def name_client_target(self, target: ClientTarget) -> None:
         """Where clients are sent when the guest has moved; counts for the next migration."""
-        self.handover.target = target
+        self.handover.begin(target)
 
     def describe(self) -> Mapping[str, object]:
         """What query-migrate answers."""

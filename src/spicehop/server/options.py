@@ -81,6 +81,8 @@ class ServerOptions:
     """Most frames painted for one client."""
     silent_seconds: float = 120.0
     """A client that has not answered a ping for so long is gone."""
+    accept_unannounced: bool = False
+    """Let in clients that say they migrate here, though nobody has announced them."""
     limits: AcceptLimits = AcceptLimits()
 
 

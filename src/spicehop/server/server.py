@@ -38,7 +38,9 @@ from spicehop.server.sounds import SoundDesk
 from spicehop.server.tickets import KeyPool, Ticket, TicketKey
 from spicehop.trace import Trace
 from spicehop.wire.constants import ChannelType, CommonCap, LinkResult
+from spicehop.wire.layout import Message
 from spicehop.wire.link import Capabilities, LinkMessage
+from spicehop.wire.main import MigrateEnd
 
 CLOSING_SECONDS = 1.0
 """How long a server that ends waits for its last words to go out."""
@@ -68,6 +70,8 @@ class SpiceServer:
         self.listeners = Listeners(self.options, self._accept)
         self.observers: list[Callable[[str, AcceptedStream, ServedSession | None], None]] = []
         """Told `connected`, `initialized` (a channel is linked) and `disconnected` for each connection."""
+        self.migration_said: Callable[[ServedSession, Message], None] = lambda session, message: None
+        """Told what clients say of their way to another server."""
         self._keys = KeyPool()
         self._catalogue = Catalogue(guest)
         self._pointer = PointerWatch()
@@ -166,7 +170,11 @@ class SpiceServer:
             session.check_mouse_mode()
             session.show(pointer, guest.lock_keys)
         gave = self.devices.pump(now, running=guest.running)
-        mains = {session.number: session.main for session in sessions if session.main is not None}
+        mains = {
+            session.number: session.main
+            for session in sessions
+            if session.main is not None and not session.arriving
+        }
         gave |= self.agent.pump(now, mains)
         players = [machine for session in sessions for machine in session.players()]
         recorder = self._recorder.machine if self._recorder is not None else None
@@ -251,15 +259,17 @@ class SpiceServer:
         """For newcomers: whether there is such a channel and such a session."""
         key = (message.channel_type, message.channel_id)
         if key == MAIN:
-            if message.connection_id:
-                # Only a client that migrates here comes with a number, and nobody has announced one.
+            # Only a client that migrates here comes with a number.
+            number = message.connection_id
+            if number and (not self.options.accept_unannounced or self.sessions.find(number) is not None):
                 return LinkResult.BAD_CONNECTION_ID
             full = len(self.sessions) >= self.options.limits.sessions and self.options.several_clients
             return LinkResult.ERROR if full else LinkResult.OK
         session = self.sessions.find(message.connection_id)
         if session is None or not message.connection_id:
             return LinkResult.BAD_CONNECTION_ID
-        taken = key in session.channels or len(session.channels) >= self.options.limits.channels_in_session
+        known = session.channels.keys() | session.parked.keys()
+        taken = key in known or len(known) >= self.options.limits.channels_in_session
         if taken or key not in self._available():
             return LinkResult.CHANNEL_NOT_AVAILABLE
         return LinkResult.OK
@@ -271,25 +281,59 @@ class SpiceServer:
         peer = Peer(linked.capabilities, linked.mini_header, stream.origin.local)
         machine = self._catalogue.machine(message.channel_type, message.channel_id, peer, now)
         if isinstance(machine, ServerMain):
-            session = self._new_session(stream)
+            session = self._new_session(stream, message.connection_id)
         else:
             found = self.sessions.find(message.connection_id)
             assert found is not None
             session = found
         served = ServedChannel(machine, stream, session)
-        session.add(served)
         self._record("server.channel-linked", session, served)
-        if isinstance(machine, ServerMain):
+        if session.arriving and served.key != MAIN:
+            session.park(served, linked.rest)
+            self._tell("initialized", stream, session)
+            return
+        session.add(served)
+        if isinstance(machine, ServerMain) and not session.arriving:
             self._introduce(session, machine, now)
-        elif served.key in self.devices.slots:
-            self.devices.claim(served.key, served)
-        elif isinstance(machine, ServerRecord):
-            self._recorder = served
-        self._announced.discard(served.key)
+        self._begin(served)
         self._tell("initialized", stream, session)
         if linked.rest:
             served.data_received(0, linked.rest)
         self.wake()
+
+    def _begin(self, served: ServedChannel) -> None:
+        """A channel that a session has now is the one for its device."""
+        if served.key in self.devices.slots:
+            self.devices.claim(served.key, served)
+        elif isinstance(served.machine, ServerRecord):
+            self._recorder = served
+        self._announced.discard(served.key)
+
+    def _arrived(self, session: ServedSession) -> None:
+        """The client has come over without its state (semi-seamless, dossier C1.5): everything begins anew here."""
+        main = session.main
+        assert main is not None
+        session.arriving = False
+        session.initialized = main.listed = True  # it does not ask again for channels that it has
+        self._introduce(session, main, self.clock())
+        parked, session.parked = session.parked, {}
+        for key, (served, rest) in parked.items():
+            if key not in self._available():
+                served.fail("the channel is another client's now")
+                continue
+            session.add(served)
+            self._begin(served)
+            if rest:
+                served.data_received(0, rest)
+        self._record("server.client-arrived", session, session.channels[MAIN], reason="semi-seamless")
+        self.wake()
+
+    def message_received(self, session: ServedSession, message: Message) -> None:
+        """For sessions: what a client says of its migration."""
+        if session.arriving and isinstance(message, MigrateEnd):
+            self._arrived(session)
+        else:
+            self.migration_said(session, message)
 
     def gone(self, newcomer: Newcomer, reason: str) -> None:
         """For newcomers: one did not come in."""
@@ -301,13 +345,14 @@ class SpiceServer:
 
     # -- sessions ---------------------------------------------------------------------------------------------------
 
-    def _new_session(self, stream: AcceptedStream) -> ServedSession:
+    def _new_session(self, stream: AcceptedStream, migrating: int = 0) -> ServedSession:
         if not self.options.several_clients:
             for other in self.sessions:
                 other.end("another client has connected")
         number, connection_id = self.sessions.new_ids()
-        session = ServedSession(number, connection_id, self, silent_seconds=self.options.silent_seconds)
+        session = ServedSession(number, migrating or connection_id, self, silent_seconds=self.options.silent_seconds)
         session.origin = stream.host
+        session.arriving = bool(migrating)
         self.sessions.add(session)
         return session
 

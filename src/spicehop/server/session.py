@@ -20,6 +20,7 @@ from spicehop.guests.interface import Guest
 from spicehop.server.screens import ScreenFeed
 from spicehop.server.served import ChannelKey, ServedChannel
 from spicehop.wire.constants import ChannelType, LinkResult, MouseMode, NotifySeverity
+from spicehop.wire.layout import Message
 
 MAIN: ChannelKey = (ChannelType.MAIN, 0)
 
@@ -55,6 +56,9 @@ class SessionHost(Protocol):
     def session_over(self, session: ServedSession, reason: str) -> None:
         """The client is gone."""
 
+    def message_received(self, session: ServedSession, message: Message) -> None:
+        """The client said something that is nobody's else, such as how far its migration is."""
+
 
 class ServedSession:
     """Tied together by the connection id; it lives as long as its main channel."""
@@ -67,6 +71,10 @@ class ServedSession:
         self.feeds: dict[int, ScreenFeed] = {}
         """By the display channel's id."""
         self.origin = ""
+        self.arriving = False
+        """Whether the client still works at the server it comes from: it is linked here and gets nothing yet."""
+        self.parked: dict[ChannelKey, tuple[ServedChannel, bytes]] = {}
+        """Channels of a client that arrives, and what they sent too early."""
         self.initialized = False
         """Whether the client has asked for its channels."""
         self.ended = ""
@@ -113,8 +121,16 @@ class ServedSession:
     def _mouse_mode(self) -> int:
         return self.main.mouse_mode if self.main is not None else MouseMode.SERVER
 
+    def park(self, served: ServedChannel, rest: bytes) -> None:
+        """A channel of a client that arrives is linked; it is not read before the client is here."""
+        served.stream.pause_reading()
+        self.parked[served.key] = served, rest
+
     def channel_gone(self, served: ServedChannel, reason: str) -> None:
         """For a channel: its connection has ended. With the main channel the session ends."""
+        if served.key in self.parked and self.parked[served.key][0] is served:
+            del self.parked[served.key]
+            self._host.channel_released(self, served, reason)
         if self.channels.get(served.key) is not served:
             return
         del self.channels[served.key]
@@ -130,7 +146,7 @@ class ServedSession:
         if self.ended:
             return
         self.ended = reason or "closed"
-        for served in tuple(self.channels.values()):
+        for served in (*self.channels.values(), *(parked for parked, _ in self.parked.values())):
             served.finish(reason)
         self._host.session_over(self, reason)
 
@@ -190,7 +206,7 @@ class ServedSession:
             case Received() if isinstance(served.machine, ServerDisplay):
                 self.feeds[served.machine.channel_id].message(event.message, now)
             case Received():
-                pass
+                self._host.message_received(self, event.message)
             case _:
                 self._give_input([event])
 
@@ -214,7 +230,7 @@ class ServedSession:
     def check_mouse_mode(self) -> None:
         """Bring the mouse mode in line with what the client wants and the guest can."""
         main = self.main
-        if main is None:
+        if main is None or self.arriving:
             return
         main.change_mouse_mode(self._wanted_mode, absolute_pointer=self._host.guest.absolute_pointer)
         for machine in self.machines():
@@ -236,6 +252,8 @@ class ServedSession:
 
     def pump(self, now: float, frame_interval: float) -> None:
         """Make frames and write what can be written."""
+        if self.arriving:
+            return
         main = self.main
         if main is not None and main.pinger.outstanding and now - main.pinger.sent_at > self._silent_seconds:
             self.channels[MAIN].fail(f"the client has not answered for {self._silent_seconds:.0f} s")
@@ -252,6 +270,8 @@ class ServedSession:
 
     def next_deadline(self) -> float | None:
         """When something is due."""
+        if self.arriving:
+            return None
         due = [served.machine.next_deadline() for served in self.channels.values() if served.writable]
         due += [feed.next_deadline() for feed in self.feeds.values()]
         main = self.main

@@ -58,6 +58,7 @@ class Settings:
     disable_file_transfer: bool = False
     trace: Path | None = None
     incoming: str | None = None
+    accept_unannounced_migration: bool = False
 
     @classmethod
     def merged(cls, flags: Mapping[str, object], file: Path | None) -> Settings:
@@ -152,6 +153,7 @@ class Settings:
             file_transfer=not self.disable_file_transfer,
             compression=self.compression,
             run_guest=self.incoming is None,
+            accept_unannounced=self.accept_unannounced_migration,
         )
 
     def control_address(self) -> ControlAddress | None:

@@ -127,7 +127,15 @@ class ServerMain(ServerChannel):
 
     @classmethod
     def capabilities(cls) -> frozenset[int]:
-        return frozenset({MainCap.NAME_AND_UUID, MainCap.AGENT_CONNECTED_TOKENS, MainCap.LINK_STATEMENT})
+        return frozenset(
+            {
+                # spice-gtk takes MIGRATE_END only of a server that announces this.
+                MainCap.SEMI_SEAMLESS_MIGRATE,
+                MainCap.NAME_AND_UUID,
+                MainCap.AGENT_CONNECTED_TOKENS,
+                MainCap.LINK_STATEMENT,
+            }
+        )
 
     def state(self) -> MainState:
         """What a later server needs."""

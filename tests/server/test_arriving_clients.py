@@ -1,0 +1,71 @@
+"""Clients that come with the guest: who is let in, what they get before they are here, and how they leave."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from raw_link import RawLink, opened
+from small_guest import SmallGuest
+from waiting import until
+
+from spicehop.server import ServerOptions, SpiceServer
+from spicehop.wire import display, main
+from spicehop.wire.constants import ChannelType, LinkResult
+
+COMING = 0x1234_5678
+LETTING_IN = ServerOptions(accept_unannounced=True)
+
+
+async def arriving(server: SpiceServer) -> tuple[RawLink, RawLink]:
+    """The main and the display channel of a client that is not here yet."""
+    links = []
+    for kind in (ChannelType.MAIN, ChannelType.DISPLAY):
+        result, link = await RawLink.open(server.port, kind, COMING)
+        assert result == LinkResult.OK
+        links.append(link)
+    await until(lambda: any(session.parked for session in server.sessions), "the display channel is parked")
+    return links[0], links[1]
+
+
+async def test_nobody_is_let_in_unannounced_unless_that_is_wanted() -> None:
+    async with SpiceServer(SmallGuest()) as server:
+        result, _ = await RawLink.open(server.port, ChannelType.MAIN, COMING)
+        assert result == LinkResult.BAD_CONNECTION_ID
+        assert not list(server.sessions)
+
+
+async def test_a_client_gets_nothing_before_it_is_here_and_everything_then() -> None:
+    async with SpiceServer(SmallGuest(), LETTING_IN) as server:
+        link, screen = await arriving(server)
+        screen.send(display.Init(0, 0, 0, 0))  # too early: it waits
+        for one in (link, screen):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await one.reader.read(1)
+        link.send(main.MigrateEnd())
+        init = await link.first(main.Init)
+        assert isinstance(init, main.Init)
+        assert init.session_id == COMING
+        assert await screen.first(display.SurfaceCreate)
+        assert not next(iter(server.sessions)).arriving
+
+
+async def test_a_number_that_is_taken_lets_nobody_in() -> None:
+    async with SpiceServer(SmallGuest(), LETTING_IN) as server:
+        _, number = await opened(server.port)
+        result, _ = await RawLink.open(server.port, ChannelType.MAIN, number)
+        assert result == LinkResult.BAD_CONNECTION_ID
+        assert len(server.sessions) == 1
+
+
+async def test_a_client_that_stays_away_leaves_nothing_behind() -> None:
+    async with SpiceServer(SmallGuest(), LETTING_IN) as server:
+        link, screen = await arriving(server)
+        link.writer.close()
+        await screen.closed()
+        await until(lambda: not list(server.sessions), "the session is over")
+        other, _ = await opened(server.port)
+        other.send(main.MigrateEnd())  # means nothing here
+        other.send(main.AttachChannels())
+        assert await other.first(main.ChannelsList)
