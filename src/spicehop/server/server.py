@@ -316,11 +316,11 @@ class SpiceServer:
         session.arriving = False
         session.initialized = main.listed = True  # it does not ask again for channels that it has
         self._introduce(session, main, self.clock())
-        parked, session.parked = session.parked, {}
-        for key, (served, rest) in parked.items():
+        for key, (served, rest) in tuple(session.parked.items()):
             if key not in self._available():
                 served.fail("the channel is another client's now")
                 continue
+            del session.parked[key]
             session.add(served)
             self._begin(served)
             if rest:

@@ -57,7 +57,7 @@ class SessionHost(Protocol):
         """The client is gone."""
 
     def message_received(self, session: ServedSession, message: Message) -> None:
-        """The client said something that is nobody's else, such as how far its migration is."""
+        """The client said something that no part here handles, such as how far its migration is."""
 
 
 class ServedSession:
