@@ -159,9 +159,7 @@ class InputsPart(Structure):
         _check(len(keys) <= MOST_KEYS and len(set(keys)) == len(keys) and b"" not in keys, "held keys")
         _check(self.buttons <= _MOST_BUTTONS and self.locks <= _LOCKS, "buttons or lock keys")
         _check(self.motions < 4 and len(self.scan) < 4, "movements or a key")
-        return InputsState(
-            self.channel.state(), keys, self.buttons, self.motions, self.locks, bytes(self.scan)
-        )
+        return InputsState(self.channel.state(), keys, self.buttons, self.motions, self.locks, bytes(self.scan))
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +311,15 @@ class SlicePart(Structure):
     first: U8
     last: U8
     credited: U8
+    raw: U8
+
+    @classmethod
+    def of(cls, one: Slice) -> Self:
+        return cls(one.data, int(one.first), int(one.last), int(one.credited), int(one.raw))
+
+    def slice(self) -> Slice:
+        _check(len(self.data) <= _MOST_SLICE and max(self.first, self.last, self.credited, self.raw) <= 1, "a slice")
+        return Slice(bytes(self.data), bool(self.first), bool(self.last), bool(self.credited), bool(self.raw))
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,7 +346,7 @@ class AgentClientPart(Structure):
 
     @classmethod
     def of(cls, state: AgentClientState) -> Self:
-        slices = [SlicePart(one.data, int(one.first), int(one.last), int(one.credited)) for one in state.slices]
+        slices = [SlicePart.of(one) for one in state.slices]
         return cls(
             int(state.started),
             state.tokens,
@@ -355,10 +362,7 @@ class AgentClientPart(Structure):
 
     def state(self) -> AgentClientState:
         _check(max(self.inlet_tokens, self.owed) <= CLIENT_TOKENS, "tokens")
-        slices = []
-        for one in self.slices:
-            _check(len(one.data) <= _MOST_SLICE and max(one.first, one.last, one.credited) <= 1, "a slice")
-            slices.append(Slice(bytes(one.data), bool(one.first), bool(one.last), bool(one.credited)))
+        slices = [one.slice() for one in self.slices]
         head = self.head.head()
         collects = _flag(self.has_collected, "a flag")
         _check(len(self.collected) <= (_MOST_SLICE if collects else 0), "a message that is read")
@@ -389,6 +393,10 @@ class AgentDevicePart(Structure):
     chunk_port: U32
     head: HeadPart
     writer_in_message: U8
+    chunk_open: U8
+    dropped: U8
+    has_collected: U8
+    collected: Annotated[Data, SizedBytes("I")]
 
     @classmethod
     def of(cls, state: AgentDeviceState) -> Self:
@@ -399,16 +407,27 @@ class AgentDevicePart(Structure):
             state.chunk_port,
             HeadPart.of(state.head, state.left),
             int(state.writer_in_message),
+            int(state.chunk_open),
+            int(state.dropped),
+            int(state.collected is not None),
+            state.collected or b"",
         )
 
     def state(self) -> AgentDeviceState:
         _check(len(self.partial) <= _MOST_PIECE, "a part of an agent's message")
+        head, collects = self.head.head(), _flag(self.has_collected, "a flag")
+        dropped = _flag(self.dropped, "a flag")
+        _check(len(self.collected) <= (_MOST_SLICE if collects else 0), "a message of the agent that is read")
+        _check(head is not None or not (collects or dropped), "a part of no message of the agent")
         return AgentDeviceState(
             _flag(self.connected, "a flag"),
             bytes(self.partial),
             self.chunk_left,
             self.chunk_port,
-            self.head.head(),
+            head,
             self.head.left,
             _flag(self.writer_in_message, "a flag"),
+            _flag(self.chunk_open, "a flag"),
+            dropped,
+            bytes(self.collected) if collects else None,
         )

@@ -20,6 +20,7 @@ from spicehop.channels.serving.agent_parts import (
     Inlet,
     MonitorsWanted,
     Slice,
+    goes_whole,
 )
 from spicehop.channels.serving.agent_routing import (
     AgentFilter,
@@ -67,11 +68,13 @@ class AgentHub:
         self._writer: int | None = None
         self._writer_in_message = False
         self._writer_idle_since: float | None = None
+        self._left_behind: deque[bytes] = deque()
         self._padding = 0
         self._own: deque[bytes] = deque()
         self._partial = b""
         self._chunk_left = 0
         self._chunk_port = 0
+        self._chunk_open = False
         self._head: MessageHead | None = None
         self._left = 0
         self._targets: tuple[int, ...] = ()
@@ -94,8 +97,9 @@ class AgentHub:
         self._clients.clear()
         self._routes = Routes()
         self._writer, self._writer_in_message, self._writer_idle_since, self._padding = None, False, None, 0
+        self._left_behind.clear()
         self._own.clear()
-        self._partial, self._chunk_left = b"", 0
+        self._partial, self._chunk_left, self._chunk_open = b"", 0, False
         self._head, self._left, self._targets, self._collected = None, 0, (), None
 
     # -- clients ----------------------------------------------------------------------------------------------------
@@ -116,7 +120,9 @@ class AgentHub:
         self._routes.forget(client)
         if self._writer == client:
             if self._writer_in_message:
-                self._padding = sum(len(piece.data) for piece in gone.inlet.rest_of_message()) + (
+                rest = gone.inlet.rest_of_message()
+                self._left_behind.extend(piece.data for piece in rest if piece.raw)
+                self._padding = sum(len(piece.data) for piece in rest if not piece.raw) + (
                     gone.inlet.left if not gone.inlet.complete else 0
                 )
             self._writer, self._writer_in_message, self._writer_idle_since = None, False, None
@@ -158,7 +164,7 @@ class AgentHub:
             inlet.collected += data
         if inlet.dropped:
             inlet.owed += 1
-        elif inlet.collected is not None and self._is_rewritten(inlet.head):
+        elif inlet.collected is not None and goes_whole(inlet.head):
             inlet.owed += 1
             if last:
                 inlet.put(Slice(self._rewritten(inlet.head, inlet.collected), True, True, True))
@@ -173,11 +179,6 @@ class AgentHub:
     def _is_read_here(self, head: MessageHead) -> bool:
         read = (AgentMessageType.MONITORS_CONFIG, AgentMessageType.ANNOUNCE_CAPABILITIES)
         return head.type in read and head.size <= MAX_COLLECTED
-
-    def _is_rewritten(self, head: MessageHead) -> bool:
-        """Whether a message goes on as one slice when it is whole."""
-        fits = AGENT_HEADER_SIZE + head.size <= AGENT_CHUNK_BYTES
-        return head.type == AgentMessageType.ANNOUNCE_CAPABILITIES or fits
 
     def _rewritten(self, head: MessageHead, message: bytes) -> bytes:
         if head.type == AgentMessageType.MONITORS_CONFIG:
@@ -202,12 +203,14 @@ class AgentHub:
 
     def next_chunk(self, now: float) -> bytes:
         """What to offer to the device, with its chunk header; call `chunk_taken` when it has taken it."""
+        if self._left_behind:
+            return self._left_behind[0]
         if self._padding:
             return encode_chunk(AgentPort.CLIENT, bytes(min(self._padding, AGENT_CHUNK_BYTES)))
         if not self._writer_in_message and self._own:
             return encode_chunk(AgentPort.SERVER, self._own[0])
         inlet = self._next_inlet(now)
-        return encode_chunk(AgentPort.CLIENT, inlet.slices[0].data) if inlet is not None else b""
+        return inlet.slices[0].chunk() if inlet is not None else b""
 
     def _next_inlet(self, now: float) -> Inlet | None:
         if self._writer is not None and self._writer_in_message:
@@ -233,7 +236,9 @@ class AgentHub:
 
     def chunk_taken(self) -> None:
         """The device has taken what `next_chunk` offered."""
-        if self._padding:
+        if self._left_behind:
+            self._left_behind.popleft()
+        elif self._padding:
             self._padding -= min(self._padding, AGENT_CHUNK_BYTES)
         elif not self._writer_in_message and self._own:
             self._own.popleft()
@@ -297,6 +302,11 @@ class AgentHub:
             self._partial = self._partial[CHUNK_HEADER_SIZE:]
             self._chunk_left, self._chunk_port = header.size, header.port
             return True
+        if self._chunk_open:
+            if len(self._partial) < AGENT_HEADER_SIZE:
+                return False
+            size = AGENT_HEADER_SIZE + MessageHead.of(self._partial).size
+            self._chunk_left, self._chunk_open = min(size, AGENT_CHUNK_BYTES), False
         if self._chunk_port != AgentPort.CLIENT:
             taken = min(self._chunk_left, len(self._partial))
             self._advance_chunk(taken)
@@ -406,6 +416,9 @@ class AgentHub:
             self._head,
             self._left,
             self._writer_in_message,
+            self._chunk_open,
+            self._head is not None and self._collected is None and not self._targets,
+            self._collected,
         )
 
     def restore(self, client: int, state: AgentClientState, device: AgentDeviceState) -> None:
@@ -413,8 +426,10 @@ class AgentHub:
         self._forget()
         self.connected = device.connected
         self._partial, self._chunk_left, self._chunk_port = device.partial, device.chunk_left, device.chunk_port
-        self._head, self._left = device.head, device.left
+        self._chunk_open = device.chunk_open
+        self._head, self._left, self._collected = device.head, device.left, device.collected
         if not state.started:
+            self._left_behind.extend(piece.data for piece in state.slices if piece.raw)
             return
         inlet = Inlet(tokens=state.inlet_tokens, owed=state.owed, head=state.head, left=state.left)
         inlet.dropped, inlet.collected = state.dropped, state.collected
@@ -422,6 +437,6 @@ class AgentHub:
             inlet.put(piece)
         size = sum(len(piece) for piece in state.outlet)
         self._clients[client] = AgentClient(state.tokens, inlet, deque(state.outlet), size)
-        self._targets = (client,) if self._head is not None else ()
+        self._targets = (client,) if self._head is not None and not device.dropped else ()
         if device.writer_in_message:
             self._writer, self._writer_in_message = client, True

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 from spicehop.channels.serving.agent_routing import MessageHead
 from spicehop.wire import agent
-from spicehop.wire.agent_constants import CLIENT_TOKENS
+from spicehop.wire.agent_constants import CLIENT_TOKENS, AgentMessageType, AgentPort
+from spicehop.wire.agent_stream import AGENT_HEADER_SIZE, encode_chunk
+from spicehop.wire.constants import AGENT_CHUNK_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,12 @@ class Slice:
     last: bool
     credited: bool = False
     """Whether its token has been given back."""
+    raw: bool = False
+    """Bytes for the device as they are, chunk headers among them: libspice's migration data has nothing else."""
+
+    def chunk(self) -> bytes:
+        """What the device gets."""
+        return self.data if self.raw else encode_chunk(AgentPort.CLIENT, self.data)
 
 
 @dataclass(slots=True)
@@ -102,6 +110,20 @@ class AgentDeviceState:
     head: MessageHead | None
     left: int
     writer_in_message: bool
+    chunk_open: bool = False
+    """How long the chunk is was lost with libspice as the source: it ends with its message, or after 2,048 bytes of it.
+    Then `chunk_left` is the most that it can be.
+    """
+    dropped: bool = False
+    """What is left of the message goes to no client."""
+    collected: bytes | None = None
+    """A message that is read here before it goes on."""
+
+
+def goes_whole(head: MessageHead) -> bool:
+    """Whether a client's message that is read here goes on as one slice, once it is whole."""
+    fits = AGENT_HEADER_SIZE + head.size <= AGENT_CHUNK_BYTES
+    return head.type == AgentMessageType.ANNOUNCE_CAPABILITIES or fits
 
 
 @dataclass(frozen=True, slots=True)
