@@ -10,9 +10,10 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from spicehop.channels.serving.delivery import Delivery, DeliveryState, Pinger
+from spicehop.channels.serving.departing import DepartureInput, DepartureStep, step_after
 from spicehop.errors import ProtocolError
 from spicehop.wire import base, registry
-from spicehop.wire.constants import CommonCap, Direction, channel_name
+from spicehop.wire.constants import CommonCap, Direction, MigrateFlag, channel_name
 from spicehop.wire.framing import FrameReader, encode_frame
 from spicehop.wire.layout import Message
 from spicehop.wire.link import Capabilities
@@ -25,6 +26,7 @@ MESSAGE_LIMIT = 64 * 1024
 FIRST_PING = 0.1
 """Seconds after which the first ping goes out."""
 _NANOSECONDS = 1_000_000_000
+_PARTING_WORDS = (base.Migrate(0), base.MigrateData(b""))
 
 
 class ServerEvent:
@@ -41,10 +43,23 @@ class Received(ServerEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class Flushed(ServerEvent):
+    """The client has sent all that it sends here: the channel's state is complete."""
+
+
+@dataclass(frozen=True, slots=True)
 class Failed(ServerEvent):
     """What came cannot be handled; everything before it has been. The connection is to be closed."""
 
     error: ProtocolError
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedMessage:
+    """A message that was made for the client and not written."""
+
+    number: int
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +68,7 @@ class ChannelState:
 
     serial: int = 0
     delivery: DeliveryState = field(default_factory=DeliveryState)
+    queued: tuple[QueuedMessage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +98,19 @@ class ServerChannel:
         self.name = channel_name(kind, channel_id)
         self.peer = peer
         self.delivery = Delivery(state.delivery)
-        self.pinger = Pinger(None if peer.local else self.PING_INTERVAL, now + FIRST_PING)
+        self.pinger = Pinger(None if peer.local else self.PING_INTERVAL, now + FIRST_PING, state.serial)
+        # Counted on from the serial, so that a late answer to the server before is not taken for one to this server.
         self.serial = state.serial
         """Serial of the last message that was written."""
         self.bytes_queued = 0
         self.outgoing_limit = OUTGOING_LIMIT
+        self.departure = DepartureStep.STAYING
+        """How far the channel is on its way to another server."""
         self._queue: deque[tuple[int, bytes]] = deque()
+        self._held_back: deque[tuple[int, bytes]] = deque()
+        self._parting = 0
+        self._flags = 0
+        self._continued = state.serial > 0
         self._reader = FrameReader(mini_header=peer.mini_header, limit=self.MESSAGE_LIMIT)
         self._generation = 0
         self._synced = False
@@ -96,6 +119,9 @@ class ServerChannel:
         if self.ACK_WINDOW:
             self._generation = 1
             self.send(base.SetAck(self._generation, self.ACK_WINDOW))
+        for message in state.queued:
+            self._queue.append((message.number, message.body))
+            self.bytes_queued += len(message.body)
 
     @classmethod
     def capabilities(cls) -> frozenset[int]:
@@ -127,6 +153,10 @@ class ServerChannel:
                 self._ack_received(now)
             case base.Pong():
                 self._pong_received(message, now)
+            case base.MigrateFlushMark() if self.departure is DepartureStep.AWAITING_FLUSH_MARK:
+                last = not self._flags & MigrateFlag.NEED_DATA_TRANSFER
+                self._depart(DepartureInput.FLUSH_MARK_LAST if last else DepartureInput.FLUSH_MARK)
+                events.append(Flushed())
             case base.MigrateFlushMark() | base.MigrateData():
                 raise ProtocolError(f"{self.name}: {message.NAME} came, and nothing is being migrated")
             case registry.Unknown():
@@ -140,6 +170,8 @@ class ServerChannel:
 
     def _ack_received(self, now: float) -> None:
         if not self._synced:
+            if self._continued:
+                return  # it acknowledges what the server before has sent
             raise ProtocolError(f"{self.name}: ACK came before the client took up the window")
         self._acknowledged += self.ACK_WINDOW
         handled = self._window_message + self._acknowledged
@@ -159,8 +191,11 @@ class ServerChannel:
 
     def send(self, message: Message) -> None:
         """Queue a message."""
+        self._put(self._queue if self.departure is DepartureStep.STAYING else self._held_back, message)
+
+    def _put(self, queue: deque[tuple[int, bytes]], message: Message) -> None:
         body = message.encode()
-        self._queue.append((registry.number_of(message, self.kind, Direction.FROM_SERVER), body))
+        queue.append((registry.number_of(message, self.kind, Direction.FROM_SERVER), body))
         self.bytes_queued += len(body)
 
     @property
@@ -171,7 +206,7 @@ class ServerChannel:
     @property
     def messages_queued(self) -> int:
         """Messages that wait to be written."""
-        return len(self._queue)
+        return len(self._queue) + len(self._held_back)
 
     @property
     def blocked(self) -> bool:
@@ -189,9 +224,10 @@ class ServerChannel:
         frames: list[bytes] = []
         size = 0
         while size < limit and not self.blocked:
-            if self.pinger.due(now):
-                self.ping(now)
-            self.make_messages(now)
+            if self.departure is DepartureStep.STAYING:
+                if self.pinger.due(now):
+                    self.ping(now)
+                self.make_messages(now)
             if not self._queue:
                 break
             number, body = self._queue.popleft()
@@ -204,6 +240,9 @@ class ServerChannel:
                 self._window_message = self.delivery.messages_sent
             frames.append(frame)
             size += len(frame)
+        if not self._queue and self.departure in (DepartureStep.MIGRATE_QUEUED, DepartureStep.DATA_QUEUED):
+            flush = self._flags & MigrateFlag.NEED_FLUSH
+            self._depart(DepartureInput.WRITTEN_FLUSH if flush else DepartureInput.WRITTEN_PLAIN)
         return frames
 
     def make_messages(self, now: float) -> None:
@@ -213,6 +252,43 @@ class ServerChannel:
         """Queue a ping behind everything that is queued; its answer says that the client has handled all of that."""
         ping_id = self.pinger.begin(now, self.delivery.messages_sent + len(self._queue) + 1)
         self.send(base.Ping(ping_id, int(now * _NANOSECONDS), padding))
+
+    # -- to another server ------------------------------------------------------------------------------------------
+
+    def hold_back(self, flags: int, *, queued: bool = False) -> None:
+        """What is made for the client from now on goes with the channel, which leaves with these `MigrateFlag`s; with
+        `queued` that what is not yet written goes too.
+        """
+        self._flags = flags
+        self._parting = 1 + bool(flags & MigrateFlag.NEED_DATA_TRANSFER)
+        self._depart(DepartureInput.HELD_BACK)
+        if queued:
+            self._held_back, self._queue = self._queue, self._held_back
+
+    def migrate(self) -> None:
+        """Tell the client to go, behind all that is to be written here."""
+        self._depart(DepartureInput.MIGRATE_QUEUED)
+        self._parting -= 1
+        self._put(self._queue, base.Migrate(self._flags))
+
+    def give_state(self, body: bytes) -> None:
+        """The channel's state, for the client to carry: the last thing that is written here."""
+        self._depart(DepartureInput.DATA_GIVEN)
+        self._parting -= 1
+        self._put(self._queue, base.MigrateData(body))
+
+    def call_back(self) -> None:
+        """The channel stays after all: what was held back is the client's again."""
+        self._depart(DepartureInput.CALLED_BACK)
+        parting = [registry.number_of(one, self.kind, Direction.FROM_SERVER) for one in _PARTING_WORDS]
+        self._queue = deque(one for one in self._queue if one[0] not in parting)
+        self._queue.extend(self._held_back)
+        self._held_back = deque()
+        self.bytes_queued = sum(len(body) for _, body in self._queue)
+        self._parting = 0
+
+    def _depart(self, happened: DepartureInput) -> None:
+        self.departure = step_after(self.departure, happened)
 
     # -- time and state ---------------------------------------------------------------------------------------------
 
@@ -227,4 +303,7 @@ class ServerChannel:
 
     def channel_state(self) -> ChannelState:
         """What the same channel on another server begins with."""
-        return ChannelState(self.serial, self.delivery.state())
+        leaves = self.departure is not DepartureStep.STAYING
+        serial = self.serial + (len(self._queue) + self._parting if leaves else 0)
+        queued = tuple(QueuedMessage(number, body) for number, body in self._held_back)
+        return ChannelState(serial, self.delivery.state(), queued)

@@ -36,6 +36,9 @@ class DisplayState:
 
     channel: ChannelState
     init: display.Init | None
+    media_time: int = 0
+    """As in `MainState`, for this channel goes on before the main channel does."""
+    saved_at: float = 0.0
 
 
 class ServerDisplay(ServerChannel):

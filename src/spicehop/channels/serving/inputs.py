@@ -70,6 +70,8 @@ class InputsState:
     locks: int
     scan: bytes = b""
     """A key of KEY_SCANCODE that is not complete."""
+    waiting: tuple[InputEvent, ...] = ()
+    """What came while the guest stood still, in order."""
 
 
 def key_bytes(code: int) -> bytes:

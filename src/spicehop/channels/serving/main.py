@@ -90,6 +90,10 @@ class MainState:
     mouse_mode: int
     supported_mouse_modes: int
     listed: bool
+    media_time: int = 0
+    """The session's multimedia clock when this was saved, in ms."""
+    saved_at: float = 0.0
+    """Seconds since 1970 then: two hosts have no other clock in common."""
 
 
 @dataclass(frozen=True, slots=True)
