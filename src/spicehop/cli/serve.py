@@ -69,6 +69,13 @@ def command(
         bool | None,
         typer.Option("--accept-unannounced-migration", help="Let clients link here that say they come with the guest."),
     ] = None,
+    seamless_migration: Annotated[
+        str | None,
+        typer.Option(
+            metavar="on|off",
+            help="Whether clients take their state along: only where management waits for SPICE_MIGRATE_COMPLETED.",
+        ),
+    ] = None,
     trace: Annotated[Path | None, typer.Option(metavar="FILE", help="Write what happens as JSON lines.")] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="TOML file with settings by these names; flags win.")
@@ -107,6 +114,7 @@ def command(
         "disable_file_transfer": disable_file_transfer,
         "incoming": incoming,
         "accept_unannounced_migration": accept_unannounced_migration,
+        "seamless_migration": seamless_migration,
         "trace": trace,
     }
 

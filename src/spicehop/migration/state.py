@@ -161,7 +161,19 @@ def collect(*envelopes: Envelope) -> SessionState | Refusal:
     together = [section for one in envelopes for section in one.sections]
     if len({section.key for section in together}) < len(together):
         raise ProtocolError("the state of a session has a part twice")
-    parts = envelope.sort(Envelope(tuple(together)), KNOWN)
+    state = part(Envelope(tuple(together)))
+    if isinstance(state, Refusal):
+        return state
+    if MAIN not in state.channels or any(kind == ChannelType.MAIN for kind, number in state.channels if number):
+        raise ProtocolError("the state of a session needs one main channel")
+    return state
+
+
+def part(one: Envelope) -> SessionState | Refusal:
+    """What one envelope has of a session's state; it need not have a main channel. `ProtocolError` as in `collect`."""
+    if one.refusal:
+        return Refusal(one.refusal)
+    parts = envelope.sort(one, KNOWN)
     if parts.reason:
         return Refusal(parts.reason)
     return _assembled(parts.readable, parts.kept)
@@ -185,8 +197,6 @@ def _assembled(readable: Iterable[Section], kept: tuple[tuple[Section, str], ...
                 if _KINDS.get(section.channel) != section.kind:
                     raise ProtocolError(f"channel {section.channel} cannot have state of kind {section.kind}")
                 channels[key] = _DECODERS[Kind(section.kind)](section.data)
-    if MAIN not in channels or any(kind == ChannelType.MAIN for kind, number in channels if number):
-        raise ProtocolError("the state of a session needs one main channel")
     for number in views:
         if (ChannelType.DISPLAY, number) not in channels:
             raise ProtocolError("the state of a session has a view of a display that is not there")

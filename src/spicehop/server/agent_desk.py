@@ -8,6 +8,7 @@ from spicehop.channels.serving.agent import AgentHub
 from spicehop.channels.serving.agent_routing import AgentFilter
 from spicehop.channels.serving.main import ServerMain
 from spicehop.guests.interface import CharDevice, Guest
+from spicehop.migration.state import AgentStates
 from spicehop.wire.agent_constants import CLIENT_TOKENS, MonitorsFlag
 
 MAIN_BYTES = 64 * 1024
@@ -42,6 +43,31 @@ class AgentDesk:
         self._full_since.pop(client, None)
         if self.hub.client_left(client) and self._device is not None:
             self._device.client_changed(present=False)
+
+    # -- clients that move ------------------------------------------------------------------------------------------
+
+    def hand_out(self, client: int, main: ServerMain) -> None:
+        """A client is about to leave for another server: give it all that it takes of what waits for it."""
+        while (message := self.hub.next_message(client)) is not None:
+            main.send(message)
+
+    def states(self, client: int, names: Mapping[int, int]) -> AgentStates:
+        """What goes with a client that leaves; `names` are the clients' connection ids by their numbers."""
+        return AgentStates(self.hub.client_state(client), self.hub.device_state())
+
+    def client_departed(self, client: int) -> None:
+        """A client has left for another server with all that is under way."""
+
+    def expect(self, client: int) -> None:
+        """A client will come from another server."""
+
+    def gave_up(self, client: int) -> None:
+        """It will not come, or begins anew."""
+
+    def client_arrived(self, client: int, name: int, states: AgentStates) -> None:
+        """A client has come from another server with what was under way there."""
+        self.hub.restore(client, states.client, states.device)
+        self._was_open = self._device is not None and self._device.opened
 
     def pump(self, now: float, mains: Mapping[int, ServerMain]) -> bool:
         """Move what can be moved; True when the guest was given something."""

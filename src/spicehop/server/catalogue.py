@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from spicehop.channels.serving.channel import Peer, ServerChannel
-from spicehop.channels.serving.cursor import ServerCursor
-from spicehop.channels.serving.display import ServerDisplay
-from spicehop.channels.serving.inputs import ServerInputs
-from spicehop.channels.serving.main import ServerMain
-from spicehop.channels.serving.pipe import ServerPipe
-from spicehop.channels.serving.playback import ServerPlayback
-from spicehop.channels.serving.record import ServerRecord
-from spicehop.channels.serving.smartcard import ServerSmartcard
+from spicehop.channels.serving.cursor import CursorState, ServerCursor
+from spicehop.channels.serving.display import DisplayState, ServerDisplay
+from spicehop.channels.serving.inputs import InputsState, ServerInputs
+from spicehop.channels.serving.main import MainState, ServerMain
+from spicehop.channels.serving.pipe import PipeState, ServerPipe
+from spicehop.channels.serving.playback import PlaybackState, ServerPlayback
+from spicehop.channels.serving.record import RecordState, ServerRecord
+from spicehop.channels.serving.smartcard import ServerSmartcard, SmartcardState
 from spicehop.codecs.sound import can_decode, can_encode
+from spicehop.errors import ProtocolError
 from spicehop.guests.interface import Guest
+from spicehop.migration.state import ServingState
 from spicehop.server.served import ChannelKey
 from spicehop.wire.constants import AudioMode, ChannelType, PlaybackCap, RecordCap
 
@@ -25,6 +29,8 @@ _CLASSES: dict[int, type[ServerChannel]] = {
     ChannelType.RECORD: ServerRecord,
     ChannelType.SMARTCARD: ServerSmartcard,
 }
+
+State = TypeVar("State", bound=ServingState)
 
 
 class Catalogue:
@@ -50,22 +56,33 @@ class Catalogue:
             return bits | {RecordCap.OPUS}
         return bits
 
-    def machine(self, kind: int, channel_id: int, peer: Peer, now: float) -> ServerChannel:
-        """The machine for a client's channel."""
+    def machine(
+        self, kind: int, channel_id: int, peer: Peer, now: float, state: ServingState | None = None
+    ) -> ServerChannel:
+        """The machine for a client's channel, which begins, or goes on with a state. `ProtocolError` for a state of
+        another kind of channel.
+        """
         match kind:
             case ChannelType.MAIN:
-                return ServerMain(peer, now)
+                return ServerMain(peer, now, _of(MainState, state))
             case ChannelType.DISPLAY:
-                return ServerDisplay(channel_id, peer, now)
+                return ServerDisplay(channel_id, peer, now, _of(DisplayState, state))
             case ChannelType.INPUTS:
-                return ServerInputs(channel_id, peer, now)
+                return ServerInputs(channel_id, peer, now, _of(InputsState, state))
             case ChannelType.CURSOR:
-                return ServerCursor(channel_id, peer, now)
+                return ServerCursor(channel_id, peer, now, _of(CursorState, state))
             case ChannelType.PLAYBACK:
-                return ServerPlayback(channel_id, peer, now)
+                return ServerPlayback(channel_id, peer, now, _of(PlaybackState, state))
             case ChannelType.RECORD:
-                return ServerRecord(channel_id, peer, now, opus=can_decode(AudioMode.OPUS))
+                opus = can_decode(AudioMode.OPUS)
+                return ServerRecord(channel_id, peer, now, opus=opus, state=_of(RecordState, state))
             case ChannelType.SMARTCARD:
-                return ServerSmartcard(channel_id, peer, now)
+                return ServerSmartcard(channel_id, peer, now, _of(SmartcardState, state))
             case _:
-                return ServerPipe(kind, channel_id, peer, now)
+                return ServerPipe(kind, channel_id, peer, now, _of(PipeState, state))
+
+
+def _of(kind: type[State], state: ServingState | None) -> State | None:
+    if state is not None and not isinstance(state, kind):
+        raise ProtocolError(f"a {kind.__name__} was expected")
+    return state

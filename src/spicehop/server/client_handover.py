@@ -1,66 +1,135 @@
 """What becomes of a server's clients when its guest moves: they link the target first, and go there behind the guest.
 
-Management names the place by `client_migrate_info`, before each migration; without it clients are left as they are. A
-client that could link the target goes over to its links there (semi-seamless), any other one is told to connect anew
-(switch-host; dossier C1.5, C1.6).
+Management names the place by `client_migrate_info`, before each migration; without it clients are left as they are.
+Who moves in which way, and what each channel is given, is `migration.leaving`'s.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
-from spicehop.server.control_migration import ClientTarget
+from spicehop.channels.serving.channel import ServerChannel
+from spicehop.channels.serving.cursor import ServerCursor
+from spicehop.channels.serving.display import ServerDisplay
+from spicehop.channels.serving.inputs import ServerInputs
+from spicehop.channels.serving.main import ServerMain
+from spicehop.channels.serving.pipe import ServerPipe
+from spicehop.channels.serving.playback import ServerPlayback
+from spicehop.channels.serving.record import ServerRecord
+from spicehop.channels.serving.smartcard import ServerSmartcard
+from spicehop.errors import StateError
+from spicehop.migration.leaving import ClientOutcome, ClientTarget, LeavingSession
+from spicehop.migration.state import AgentStates, ChannelKey, ServingState
+from spicehop.painting.state import ViewState
 from spicehop.server.control_target import ControlEvent
-from spicehop.server.listener import AcceptedStream
+from spicehop.server.served import ServedChannel
 from spicehop.server.server import SpiceServer
 from spicehop.server.session import ServedSession
-from spicehop.wire.constants import LinkResult, MainCap
+from spicehop.wire.constants import ChannelType, LinkResult
 from spicehop.wire.layout import Message
-from spicehop.wire.main import (
-    MigrateBegin,
-    MigrateCancel,
-    MigrateConnected,
-    MigrateConnectedSeamless,
-    MigrateConnectError,
-    MigrateEnd,
-    MigrateSwitchHost,
-)
 
-CONNECT_SECONDS = 10.0
-"""How long clients may take to link the target once the guest has moved, as with libspice-server (dossier C3)."""
-LEAVE_SECONDS = 10.0
-"""Clients that are still here then are sent away, as libspice-server does (dossier C3)."""
+FIRST_CHANNELS: tuple[ChannelKey, ...] = ((ChannelType.DISPLAY, 0), (ChannelType.INPUTS, 0))
+"""A client that connects while a migration runs is told of the target once it has these, or after a while."""
+SETTLING_SECONDS = 1.0
+
+
+class LeavingServed:
+    """A `ServedSession` as `LeavingSession` sees it."""
+
+    def __init__(self, server: SpiceServer, session: ServedSession, wall_clock: Callable[[], float]) -> None:
+        self._server = server
+        self._session = session
+        self._wall_clock = wall_clock
+
+    @property
+    def connection_id(self) -> int:
+        """Part of `LeavingClient`."""
+        return self._session.connection_id
+
+    def machines(self) -> Mapping[ChannelKey, ServerChannel]:
+        """Part of `LeavingClient`."""
+        return {key: served.machine for key, served in self._session.channels.items()}
+
+    def channel_state(self, key: ChannelKey) -> ServingState:
+        """Part of `LeavingClient`."""
+        machine = self._session.channels[key].machine
+        match machine:
+            case ServerMain() | ServerDisplay():
+                now = self._server.clock()
+                media_time = self._server.media_clock.time(now)
+                return replace(machine.state(), media_time=media_time, saved_at=self._wall_clock())
+            case ServerInputs():
+                waiting = self._server.input_gate.held_by(self._session.number)
+                return replace(machine.state(), waiting=waiting)
+            case ServerSmartcard():
+                return machine.smartcard_state()
+            case ServerCursor() | ServerPlayback() | ServerRecord() | ServerPipe():
+                return machine.state()
+            case _:
+                raise StateError(f"{machine.name} has no state")
+
+    def view_state(self, number: int) -> ViewState | None:
+        """Part of `LeavingClient`."""
+        feed = self._session.feeds.get(number)
+        return feed.painter.view.state() if feed is not None and feed.painter.view.has_begun else None
+
+    def agent_states(self) -> AgentStates:
+        """Part of `LeavingClient`."""
+        return self._server.agent.states(self._session.number, self._names())
+
+    def _names(self) -> dict[int, int]:
+        return {session.number: session.connection_id for session in self._server.sessions}
+
+    def stand_still(self) -> None:
+        """Part of `LeavingClient`."""
+        main = self._session.main
+        if main is not None:
+            self._server.agent.hand_out(self._session.number, main)
+        self._session.standing = True
+
+    def go_on(self) -> None:
+        """Part of `LeavingClient`."""
+        self._session.standing = False
+
+    def send_away(self, reason: str) -> None:
+        """Part of `LeavingClient`."""
+        self._session.end(reason, LinkResult.OK)
 
 
 class ClientHandover:
-    """Sends the clients after the guest, and tells SPICE_MIGRATE_COMPLETED when none is left."""
+    """Sends the clients after the guest, and tells SPICE_MIGRATE_COMPLETED when none is left. A `LeavingDesk`."""
 
-    def __init__(self, server: SpiceServer, tell: Callable[[ControlEvent], None]) -> None:
+    def __init__(
+        self,
+        server: SpiceServer,
+        tell: Callable[[ControlEvent], None],
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
         self.target: ClientTarget | None = None
         """Where clients are sent; forgotten at the end of each migration, as QEMU does."""
         self.completed = False
         """Whether clients have ever been handed over: query-spice's `migrated`."""
         self._server = server
         self._tell = tell
-        self._work: asyncio.Task[None] | None = None
-        self._linking: set[ServedSession] = set()
-        self._linked: set[ServedSession] = set()
-        self._changed = asyncio.Event()
-        server.migration_said = self._message_received
+        self._wall_clock = wall_clock
+        self._leaving: dict[ServedSession, LeavingSession] = {}
+        self._outcomes: list[ClientOutcome] = []
+        self._moved = False
+        """Whether the guest is gone, and clients are on their way."""
+        self._seen: dict[ServedSession, float] = {}
+        server.leaving = self
+
+    # -- what the guest does ----------------------------------------------------------------------------------------
 
     def begin(self, target: ClientTarget) -> None:
         """Have the clients link the target."""
         self._call_back()
         self.target = target
         for session in self._server.sessions:
-            main = session.main
-            if main is None or session.arriving:
-                continue
-            if MainCap.SEMI_SEAMLESS_MIGRATE in main.peer.capabilities.channel:
-                main.send(MigrateBegin(target.port, target.tls_port, target.host.encode(), target.subject.encode()))
-                self._linking.add(session)
+            if session.initialized and session.main is not None and not session.arriving:
+                self._tell_of_target(session, target)
         self._server.wake()
 
     def guest_moved(self) -> None:
@@ -68,86 +137,85 @@ class ClientHandover:
         target, self.target = self.target, None
         if target is None:
             return
-        leaving = [session for session in self._server.sessions if session.main is not None and not session.arriving]
-        if leaving:
-            self._work = asyncio.get_running_loop().create_task(self._hand_over(leaving, target))
-        else:
-            self._complete()
+        now = self._server.clock()
+        self._moved = True
+        for session in self._server.sessions:
+            if session.main is None or session.arriving:
+                continue
+            if session not in self._leaving or self._leaving[session].over:
+                self._leaving[session] = LeavingSession(self._served(session), target, seamless=False, ahead=False)
+            self._leaving[session].guest_moved(now)
+        self._server.wake()
 
     def guest_stays(self) -> None:
         """The migration has failed; clients forget the target."""
         self._call_back()
 
-    async def close(self) -> None:
-        """Wait for nobody any more."""
-        if self._work is not None:
-            self._work.cancel()
-            await asyncio.gather(self._work, return_exceptions=True)
-
     def _call_back(self) -> None:
-        """Those that are still linking are called back when they say that they have linked."""
         self.target = None
-        for session in self._linked:
-            if session.main is not None:
-                session.main.send(MigrateCancel())
-        self._linking.clear()
-        self._linked.clear()
+        now = self._server.clock()
+        for leaving in self._leaving.values():
+            leaving.guest_stays(now)
         self._server.wake()
 
-    def _message_received(self, session: ServedSession, message: Message) -> None:
-        match message:
-            case MigrateConnected() | MigrateConnectedSeamless():
-                if session in self._linking:
-                    self._linking.discard(session)
-                    self._linked.add(session)
-                elif session.main is not None:
-                    session.main.send(MigrateCancel())
-            case MigrateConnectError():
-                self._linking.discard(session)
-            case _:
-                return
-        self._changed.set()
+    # -- `LeavingDesk` ----------------------------------------------------------------------------------------------
 
-    async def _hand_over(self, leaving: list[ServedSession], target: ClientTarget) -> None:
-        def observe(what: str, stream: AcceptedStream, session: ServedSession | None) -> None:
-            self._changed.set()
+    def message_received(self, session: ServedSession, message: Message) -> None:
+        """Part of `LeavingDesk`."""
+        leaving = self._leaving.get(session)
+        if leaving is not None:
+            leaving.message_received(message, self._server.clock())
 
-        self._server.observers.append(observe)
-        try:
-            await self._until(lambda: not any(one in self._linking for one in self._here(leaving)), CONNECT_SECONDS)
-            for session in self._here(leaving):
-                _send(session, target, linked=session in self._linked)
-            self._linking.clear()
-            self._linked.clear()
-            self._server.wake()
-            await self._until(lambda: not self._here(leaving), LEAVE_SECONDS)
-        finally:
-            self._server.observers.remove(observe)
-        for session in self._here(leaving):
-            session.end("the guest has moved", LinkResult.OK)
-        self._complete()
+    def channel_gone(self, session: ServedSession, served: ServedChannel, reason: str) -> None:
+        """Part of `LeavingDesk`."""
+        leaving = self._leaving.get(session)
+        if leaving is not None:
+            leaving.channel_gone(served.key, served.machine, reason, self._server.clock())
 
-    def _here(self, sessions: list[ServedSession]) -> list[ServedSession]:
-        return [session for session in self._server.sessions if session in sessions]
+    def turn(self, now: float) -> None:
+        """Part of `LeavingDesk`."""
+        if self.target is not None:
+            self._tell_newcomers(self.target, now)
+        for session, leaving in tuple(self._leaving.items()):
+            leaving.handle_timer(now)
+            leaving.progress(now)
+            if session.standing and not session.ended:
+                session.write(now)
+                leaving.progress(now)
+                session.write(now)
+            if leaving.over and leaving.outcome is not None:
+                self._outcomes.append(leaving.outcome)
+                del self._leaving[session]
+        if self._moved and not self._leaving:
+            self._moved = False
+            self._complete()
 
-    async def _until(self, condition: Callable[[], bool], seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                while not condition():
-                    self._changed.clear()
-                    await self._changed.wait()
+    def next_deadline(self) -> float | None:
+        """Part of `LeavingDesk`."""
+        due = [leaving.next_deadline() for leaving in self._leaving.values()]
+        if self.target is not None:
+            due += [seen + SETTLING_SECONDS for session, seen in self._seen.items() if session not in self._leaving]
+        return min((one for one in due if one is not None), default=None)
+
+    # -- inner things -----------------------------------------------------------------------------------------------
+
+    def _tell_newcomers(self, target: ClientTarget, now: float) -> None:
+        """A client that connects while the migration runs moves as the others do."""
+        here = [one for one in self._server.sessions if one.initialized and one.main is not None and not one.arriving]
+        self._seen = {session: self._seen.get(session, now) for session in here}
+        for session, seen in self._seen.items():
+            has_first = all(key in session.channels for key in FIRST_CHANNELS)
+            if session not in self._leaving and (has_first or now >= seen + SETTLING_SECONDS):
+                self._tell_of_target(session, target)
+
+    def _tell_of_target(self, session: ServedSession, target: ClientTarget) -> None:
+        seamless = self._server.options.seamless_migration
+        self._leaving[session] = LeavingSession(self._served(session), target, seamless=seamless)
+
+    def _served(self, session: ServedSession) -> LeavingServed:
+        return LeavingServed(self._server, session, self._wall_clock)
 
     def _complete(self) -> None:
         self.completed = True
-        self._tell(ControlEvent("SPICE_MIGRATE_COMPLETED"))
-
-
-def _send(session: ServedSession, target: ClientTarget, *, linked: bool) -> None:
-    main = session.main
-    if main is None:
-        return
-    if linked:
-        main.send(MigrateEnd())
-    else:
-        subject = target.subject.encode()
-        main.send(MigrateSwitchHost(target.port, target.tls_port, target.host.encode(), subject))
+        outcomes, self._outcomes = self._outcomes, []
+        self._tell(ControlEvent("SPICE_MIGRATE_COMPLETED", {"clients": [one.as_json() for one in outcomes]}))

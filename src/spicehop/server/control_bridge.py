@@ -48,8 +48,7 @@ class ServerControl:
             self._channels.pop(stream, None)
             self._tell(ControlEvent.disconnected(*ends))
         elif session is not None:
-            parked = {key: served for key, (served, _) in session.parked.items()}
-            linked = (session.channels | parked).items()
+            linked = (session.channels | session.parked).items()
             kind, number = next(key for key, served in linked if served.stream is stream)
             channel = LinkedChannel(ends[1], ends[0], session.connection_id, kind, number, stream.secure)
             self._channels[stream] = channel

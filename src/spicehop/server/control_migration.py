@@ -6,10 +6,11 @@ Only what a guest here can do is offered: three capabilities and two parameters.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from spicehop.migration.guest_moves import MoveSettings
+from spicehop.migration.leaving import ClientTarget
 from spicehop.server.control import CommandError
 from spicehop.server.control_arguments import Argument, Arguments, check_arguments
 
@@ -21,16 +22,6 @@ STATUSES = (
 )
 MAX_BANDWIDTH = 2**63 - 1
 MAX_DOWNTIME = 2_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class ClientTarget:
-    """Where clients are sent; a port is 0 for none."""
-
-    host: str
-    port: int
-    tls_port: int
-    subject: str = ""
 
 
 class MigrationControl(Protocol):

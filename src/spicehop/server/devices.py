@@ -90,11 +90,19 @@ class DeviceDesk:
             slot.device.client_changed(present=False)
         slot.device.client_changed(present=True)
 
-    def release(self, key: ChannelKey) -> None:
-        """The client has left the channel."""
+    def resume(self, key: ChannelKey, served: ServedChannel) -> None:
+        """A client that has had the device at another server goes on with it: neither of them is told anything."""
+        slot = self.slots[key]
+        slot.owner = served
+        slot.leaving = False
+
+    def release(self, key: ChannelKey, *, departed: bool = False) -> None:
+        """The client has left the channel; with `departed` for another server, with all that the channel holds."""
         slot = self.slots[key]
         pipe = slot.pipe
         slot.owner = None
+        if departed:
+            return
         if pipe is not None and key[0] != ChannelType.USBREDIR:
             if isinstance(pipe, ServerSmartcard):
                 pipe.reader_removed()

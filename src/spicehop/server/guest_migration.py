@@ -20,8 +20,9 @@ from spicehop.errors import ConnectError, OperationError, SpicehopError
 from spicehop.migration.arrival import Arrival
 from spicehop.migration.departure import Departure
 from spicehop.migration.guest_moves import CancelRequested, ConnectionEnded, ContinueRequested, MoveSettings
+from spicehop.migration.leaving import ClientTarget
 from spicehop.server.client_handover import ClientHandover
-from spicehop.server.control_migration import CAPABILITIES, ClientTarget
+from spicehop.server.control_migration import CAPABILITIES
 from spicehop.server.control_target import ControlEvent
 from spicehop.server.guest_mover import GuestMover
 from spicehop.server.private_socket import PrivateSocket, system_reason
@@ -49,6 +50,8 @@ class GuestMigration:
         self._server = server
         self._tell_all = tell
         self._incoming = incoming
+        if incoming:
+            server.input_gate.close()
         self._capabilities = dict.fromkeys(CAPABILITIES, False)
         self._leaving: GuestMover | None = None
         self._coming: GuestMover | None = None
@@ -163,7 +166,6 @@ class GuestMigration:
             if mover is not None and not mover.machine.over:
                 mover.feed(ConnectionEnded("the server ends", closed=True))
         self._close_listener()
-        await self.handover.close()
 
     # -- for movers ---------------------------------------------------------------------------------------------------
 
@@ -175,12 +177,15 @@ class GuestMigration:
     def stand(self) -> tuple[bytes, bool]:
         """Part of `GuestKeeper`."""
         ran = self._server.guest.running
+        self._server.input_gate.close()
         self._step(RunInput.SWITCH_OVER)
         return self._server.guest.save(), ran
 
     def let_run_again(self, *, ran: bool) -> None:
         """Part of `GuestKeeper`."""
         self._step(RunInput.STAYS_RUNNING if ran else RunInput.STAYS_STILL)
+        if not ran:
+            self._server.input_gate.open()
 
     def let_go(self) -> None:
         """Part of `GuestKeeper`."""

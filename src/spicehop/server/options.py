@@ -83,6 +83,10 @@ class ServerOptions:
     """A client that has not answered a ping for so long is gone."""
     accept_unannounced: bool = False
     """Let in clients that say they migrate here, though nobody has announced them."""
+    seamless_migration: bool = False
+    """Management waits for SPICE_MIGRATE_COMPLETED before it ends a server whose guest has left, so that clients can
+    take their state along; else they begin anew at the target.
+    """
     limits: AcceptLimits = AcceptLimits()
 
 

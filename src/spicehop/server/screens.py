@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from spicehop.channels.serving.display import ServerDisplay
-from spicehop.channels.serving.main import multi_media_time
 from spicehop.guests.interface import Display, DisplayChange
 from spicehop.painting import ClientView, Painter, PaintSettings, SharedImages
 from spicehop.server.served import ServedChannel
@@ -58,6 +57,12 @@ class ScreenFeed:
         self.painter.client_message(init, now)
         self._dirty = True
 
+    def resume(self, now: float) -> None:
+        """Go on with a view that comes from another server: what has changed since is found by comparing."""
+        self._changes, self._complete, self._dirty = [], False, True
+        for surface in self.painter.view.surfaces.values():
+            surface.resume(now)
+
     def message(self, message: Message, now: float) -> None:
         """The client said something else."""
         self.painter.client_message(message, now)
@@ -83,7 +88,7 @@ class ScreenFeed:
             now,
             complete=complete,
             room=room,
-            multi_media_time=multi_media_time(now),
+            multi_media_time=self.machine.media_clock.time(now),
         )
         self._dirty = self.painter.is_behind
         if not messages:

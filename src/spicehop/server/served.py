@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from spicehop.channels.serving.channel import Failed, ServerChannel, ServerEvent
+from spicehop.channels.serving.departing import DepartureStep
 from spicehop.errors import ProtocolError
 from spicehop.server.listener import AcceptedStream
 from spicehop.transport.stream import Stream
@@ -45,6 +46,8 @@ class ServedChannel:
         """Whether the system takes more at the moment."""
         self.held_up = False
         """Whether a device does not keep up with the client."""
+        self.parked = False
+        """Whether the client is not to be read before it has come over."""
         self.stream = stream
         self._owner = owner
         stream.hand_to(self)
@@ -60,10 +63,22 @@ class ServedChannel:
             return
         if self.machine.messages_queued > QUEUE_END:
             self.fail(f"{self.machine.name}: the client takes nothing of {self.machine.messages_queued} messages")
-        elif self.held_up or self.machine.messages_queued > QUEUE_PAUSE:
+        elif self.waits_to_be_read:
             self.stream.pause_reading()
         else:
             self.stream.resume_reading()
+
+    @property
+    def waits_to_be_read(self) -> bool:
+        """Whether nothing more is taken from the client for now. A channel that leaves is read up to its flush mark."""
+        if self.machine.departure is not DepartureStep.STAYING:
+            return False
+        return self.parked or self.held_up or self.machine.messages_queued > QUEUE_PAUSE
+
+    def take_up(self, machine: ServerChannel) -> None:
+        """Go on with another machine for the same channel."""
+        self.machine = machine
+        self.parked = False
 
     def handle_timer(self, now: float) -> None:
         """What is due without anybody saying anything."""

@@ -15,16 +15,23 @@ from typing import Self
 
 from spicehop.channels.serving import main as main_channel
 from spicehop.channels.serving.agent_routing import AgentFilter
-from spicehop.channels.serving.channel import SERVER_COMMON, Peer, ServerEvent
+from spicehop.channels.serving.channel import SERVER_COMMON, Peer, ServerChannel, ServerEvent
 from spicehop.channels.serving.link import ClientLinked
 from spicehop.channels.serving.main import Introduction, ServerMain
+from spicehop.channels.serving.media_clock import MediaClock
+from spicehop.channels.serving.parked import ParkedChannel
 from spicehop.channels.serving.record import Recorded, ServerRecord
 from spicehop.guests.interface import Guest
+from spicehop.migration.arriving import ArrivingSession, RestoredChannel
+from spicehop.migration.state import ServingState
 from spicehop.painting import ClientView, ImageCompression, PaintSettings, SharedImages
 from spicehop.server.accept import AcceptGate
 from spicehop.server.agent_desk import AgentDesk
+from spicehop.server.arrivals import ArrivalDesk
 from spicehop.server.catalogue import Catalogue
 from spicehop.server.devices import DeviceDesk
+from spicehop.server.input_gate import InputGate
+from spicehop.server.leaving_desk import LeavingDesk, NobodyLeaves
 from spicehop.server.listener import AcceptedStream, Listeners, Origin
 from spicehop.server.newcomer import Newcomer
 from spicehop.server.options import SaslProvider, Security, ServerOptions
@@ -40,7 +47,6 @@ from spicehop.trace import Trace
 from spicehop.wire.constants import ChannelType, CommonCap, LinkResult
 from spicehop.wire.layout import Message
 from spicehop.wire.link import Capabilities, LinkMessage
-from spicehop.wire.main import MigrateEnd
 
 CLOSING_SECONDS = 1.0
 """How long a server that ends waits for its last words to go out."""
@@ -70,10 +76,13 @@ class SpiceServer:
         self.listeners = Listeners(self.options, self._accept)
         self.observers: list[Callable[[str, AcceptedStream, ServedSession | None], None]] = []
         """Told `connected`, `initialized` (a channel is linked) and `disconnected` for each connection."""
-        self.migration_said: Callable[[ServedSession, Message], None] = lambda session, message: None
-        """Told what clients say of their way to another server."""
+        self.input_gate = InputGate(guest)
+        self.leaving: LeavingDesk = NobodyLeaves()
+        """Who sends the clients to another server."""
+        self.arrivals = ArrivalDesk(self)
         self._keys = KeyPool()
         self._catalogue = Catalogue(guest)
+        self.media_clock = MediaClock()
         self._pointer = PointerWatch()
         self._sound = SoundDesk(guest)
         self._recorder: ServedChannel | None = None
@@ -145,6 +154,7 @@ class SpiceServer:
     def run_guest(self) -> None:
         """Let the guest run."""
         self.guest.run(self.clock())
+        self.input_gate.open()
         self.wake()
 
     def stop_guest(self) -> None:
@@ -173,7 +183,7 @@ class SpiceServer:
         mains = {
             session.number: session.main
             for session in sessions
-            if session.main is not None and not session.arriving
+            if session.main is not None and not session.arriving and not session.standing
         }
         gave |= self.agent.pump(now, mains)
         players = [machine for session in sessions for machine in session.players()]
@@ -185,9 +195,12 @@ class SpiceServer:
         interval = 1 / self.options.frames_per_second
         for session in sessions:
             self._pump(session, now, interval)
+        self.leaving.turn(now)
+        self.arrivals.turn(now)
         if gave or self.devices.can_go_on or self.agent.can_go_on(mains):
             return now
         due = [guest.next_deadline(), self.gate.next_deadline(), self.agent.next_deadline()]
+        due += [self.leaving.next_deadline(), self.arrivals.next_deadline()]
         due += [session.next_deadline() for session in self.sessions]
         return min((one for one in due if one is not None), default=None)
 
@@ -279,61 +292,55 @@ class SpiceServer:
         self.gate.left(newcomer)
         stream, message, now = newcomer.stream, linked.message, self.clock()
         peer = Peer(linked.capabilities, linked.mini_header, stream.origin.local)
-        machine = self._catalogue.machine(message.channel_type, message.channel_id, peer, now)
-        if isinstance(machine, ServerMain):
+        kind, number = message.channel_type, message.channel_id
+        if (kind, number) == MAIN:
             session = self._new_session(stream, message.connection_id)
         else:
             found = self.sessions.find(message.connection_id)
             assert found is not None
             session = found
-        served = ServedChannel(machine, stream, session)
-        self._record("server.channel-linked", session, served)
-        if session.arriving and served.key != MAIN:
-            session.park(served, linked.rest)
-            self._tell("initialized", stream, session)
-            return
-        session.add(served)
-        if isinstance(machine, ServerMain) and not session.arriving:
-            self._introduce(session, machine, now)
-        self._begin(served)
+        if session.arriving:
+            served = ServedChannel(ParkedChannel(kind, number, peer, now), stream, session)
+            self.arrivals.linked(session, served)
+        else:
+            machine = self.machine(kind, number, peer, now)
+            served = ServedChannel(machine, stream, session)
+            session.add(served)
+            if isinstance(machine, ServerMain):
+                self.introduce(session, machine, now)
+            self.begin(served)
+        self.record("server.channel-linked", session, served)
         self._tell("initialized", stream, session)
         if linked.rest:
             served.data_received(0, linked.rest)
         self.wake()
 
-    def _begin(self, served: ServedChannel) -> None:
+    def machine(
+        self, kind: int, channel_id: int, peer: Peer, now: float, state: ServingState | None = None
+    ) -> ServerChannel:
+        """A channel's machine, at the guest's clock."""
+        machine = self._catalogue.machine(kind, channel_id, peer, now, state)
+        machine.media_clock = self.media_clock
+        return machine
+
+    def begin(self, served: ServedChannel, *, restored: bool = False) -> None:
         """A channel that a session has now is the one for its device."""
         if served.key in self.devices.slots:
-            self.devices.claim(served.key, served)
+            if restored:
+                self.devices.resume(served.key, served)
+            else:
+                self.devices.claim(served.key, served)
         elif isinstance(served.machine, ServerRecord):
             self._recorder = served
         self._announced.discard(served.key)
 
-    def _arrived(self, session: ServedSession) -> None:
-        """The client has come over without its state (semi-seamless, dossier C1.5): everything begins anew here."""
-        main = session.main
-        assert main is not None
-        session.arriving = False
-        session.initialized = main.listed = True  # it does not ask again for channels that it has
-        self._introduce(session, main, self.clock())
-        for key, (served, rest) in tuple(session.parked.items()):
-            if key not in self._available():
-                served.fail("the channel is another client's now")
-                continue
-            del session.parked[key]
-            session.add(served)
-            self._begin(served)
-            if rest:
-                served.data_received(0, rest)
-        self._record("server.client-arrived", session, session.channels[MAIN], reason="semi-seamless")
-        self.wake()
-
     def message_received(self, session: ServedSession, message: Message) -> None:
         """For sessions: what a client says of its migration."""
-        if session.arriving and isinstance(message, MigrateEnd):
-            self._arrived(session)
-        else:
-            self.migration_said(session, message)
+        self.leaving.message_received(session, message)
+
+    def arrival_event(self, session: ServedSession, served: ServedChannel, event: ServerEvent) -> None:
+        """For sessions: a client that comes from another server says how, or brings state."""
+        self.arrivals.event(session, served, event)
 
     def gone(self, newcomer: Newcomer, reason: str) -> None:
         """For newcomers: one did not come in."""
@@ -352,11 +359,12 @@ class SpiceServer:
         number, connection_id = self.sessions.new_ids()
         session = ServedSession(number, migrating or connection_id, self, silent_seconds=self.options.silent_seconds)
         session.origin = stream.host
-        session.arriving = bool(migrating)
+        if migrating:
+            session.arrival = ArrivingSession()
         self.sessions.add(session)
         return session
 
-    def _introduce(self, session: ServedSession, machine: ServerMain, now: float) -> None:
+    def introduce(self, session: ServedSession, machine: ServerMain, now: float) -> None:
         guest = self.guest
         machine.introduce(
             Introduction(
@@ -376,7 +384,8 @@ class SpiceServer:
         keys = [*self._catalogue.common(), *self.devices.free()]
         if self.guest.sound_in is not None and self._recorder is None:
             keys.append((ChannelType.RECORD, 0))
-        return keys
+        taken = {key for session in self.sessions for key in session.parked if key not in self._catalogue.common()}
+        return [key for key in keys if key not in taken]
 
     def list_channels(self, session: ServedSession) -> list[ChannelKey]:
         """For sessions: what the client can connect."""
@@ -391,21 +400,27 @@ class SpiceServer:
                         session.main.list_channels([key])
         self._announced.clear()
 
-    def display_linked(self, session: ServedSession, served: ServedChannel) -> ScreenFeed:
-        """For sessions: a display channel begins."""
-        screen = self.guest.displays[served.machine.channel_id]
-        view = ClientView(
-            served.machine.peer.capabilities.channel,
-            display_id=served.machine.channel_id,
-            displays=len(self.guest.displays),
-        )
-        return ScreenFeed(screen, served, self._settings, self._shared, view)
+    def display_linked(
+        self, session: ServedSession, served: ServedChannel, restored: RestoredChannel | None
+    ) -> ScreenFeed:
+        """For sessions: a display channel begins, or goes on with what was restored."""
+        number = served.machine.channel_id
+        screen, capabilities = self.guest.displays[number], served.machine.peer.capabilities.channel
+        if restored is not None and restored.view is not None:
+            view = ClientView.restored(restored.view, capabilities)
+        else:
+            view = ClientView(capabilities, display_id=number, displays=len(self.guest.displays))
+        feed = ScreenFeed(screen, served, self._settings, self._shared, view)
+        if restored is not None:
+            feed.resume(self.clock())
+        return feed
 
     def channel_released(self, session: ServedSession, served: ServedChannel, reason: str) -> None:
         """For sessions: a channel is gone."""
-        self._record("server.channel-gone", session, served, reason=reason)
+        self.record("server.channel-gone", session, served, reason=reason)
+        self.leaving.channel_gone(session, served, reason)
         if served.key in self.devices.slots and self.devices.slots[served.key].owner is served:
-            self.devices.release(served.key)
+            self.devices.release(served.key, departed=session.standing)
             self._announced.add(served.key)
         elif served is self._recorder:
             self._recorder = None
@@ -415,7 +430,13 @@ class SpiceServer:
     def session_over(self, session: ServedSession, reason: str) -> None:
         """For sessions: a client is gone."""
         self.sessions.remove(session)
-        self.agent.client_left(session.number)
+        self.input_gate.drop(session.number)
+        if session.standing:
+            self.agent.client_departed(session.number)
+        else:
+            self.agent.client_left(session.number)
+        if session.arriving:
+            self.arrivals.gave_up(session)
 
     def agent_event(self, session: ServedSession, event: ServerEvent) -> None:
         """For sessions: a client said something to the agent."""
@@ -439,7 +460,7 @@ class SpiceServer:
         for observer in tuple(self.observers):
             observer(what, stream, session)
 
-    def _record(self, event: str, session: ServedSession, served: ServedChannel, reason: str = "") -> None:
+    def record(self, event: str, session: ServedSession, served: ServedChannel, reason: str = "") -> None:
         if self._trace is not None:
             self._trace.record(event, session=session.number, channel=served.machine.name, reason=reason)
 

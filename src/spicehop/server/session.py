@@ -8,15 +8,18 @@ from typing import Protocol
 from spicehop.channels.serving import cursor as cursor_channel
 from spicehop.channels.serving import inputs as inputs_channel
 from spicehop.channels.serving import main as main_channel
-from spicehop.channels.serving.channel import Received, ServerChannel, ServerEvent
+from spicehop.channels.serving.channel import Flushed, Received, ServerChannel, ServerEvent
 from spicehop.channels.serving.cursor import ServerCursor
 from spicehop.channels.serving.display import DisplayBegun, ServerDisplay
 from spicehop.channels.serving.inputs import ServerInputs
 from spicehop.channels.serving.main import ServerMain
+from spicehop.channels.serving.parked import CameWithoutState, SeamlessAsked, StateCame
 from spicehop.channels.serving.playback import ServerPlayback
 from spicehop.channels.serving.record import Recorded
 from spicehop.errors import ProtocolError
 from spicehop.guests.interface import Guest
+from spicehop.migration.arriving import ArrivingSession, RestoredChannel
+from spicehop.server.input_gate import InputGate
 from spicehop.server.screens import ScreenFeed
 from spicehop.server.served import ChannelKey, ServedChannel
 from spicehop.wire.constants import ChannelType, LinkResult, MouseMode, NotifySeverity
@@ -31,6 +34,10 @@ class SessionHost(Protocol):
     @property
     def guest(self) -> Guest:
         """What is shown and fed."""
+
+    @property
+    def input_gate(self) -> InputGate:
+        """Input goes through it to the guest."""
 
     def clock(self) -> float:
         """The time."""
@@ -47,8 +54,13 @@ class SessionHost(Protocol):
     def list_channels(self, session: ServedSession) -> list[ChannelKey]:
         """What the client can connect."""
 
-    def display_linked(self, session: ServedSession, served: ServedChannel) -> ScreenFeed:
-        """A display channel begins."""
+    def display_linked(
+        self, session: ServedSession, served: ServedChannel, restored: RestoredChannel | None
+    ) -> ScreenFeed:
+        """A display channel begins, or goes on with what was restored."""
+
+    def arrival_event(self, session: ServedSession, served: ServedChannel, event: ServerEvent) -> None:
+        """A client that comes from another server says how, or brings state."""
 
     def channel_released(self, session: ServedSession, served: ServedChannel, reason: str) -> None:
         """A channel is gone."""
@@ -71,10 +83,12 @@ class ServedSession:
         self.feeds: dict[int, ScreenFeed] = {}
         """By the display channel's id."""
         self.origin = ""
-        self.arriving = False
-        """Whether the client still works at the server it comes from: it is linked here and gets nothing yet."""
-        self.parked: dict[ChannelKey, tuple[ServedChannel, bytes]] = {}
-        """Channels of a client that arrives, and what they sent too early."""
+        self.arrival: ArrivingSession | None = None
+        """How far a client is that comes from another server."""
+        self.parked: dict[ChannelKey, ServedChannel] = {}
+        """Channels of a client that arrives, as long as they wait to go on here."""
+        self.standing = False
+        """Whether the client is about to leave for another server: nothing new is made for it."""
         self.initialized = False
         """Whether the client has asked for its channels."""
         self.ended = ""
@@ -83,6 +97,11 @@ class ServedSession:
         self._silent_seconds = silent_seconds
         self._wanted_mode: int = MouseMode.SERVER
         self._measured: main_channel.NetMeasured | None = None
+
+    @property
+    def arriving(self) -> bool:
+        """Whether the client is not yet wholly here."""
+        return self.arrival is not None and not self.arrival.over
 
     # -- channels ---------------------------------------------------------------------------------------------------
 
@@ -103,40 +122,53 @@ class ServedSession:
             if isinstance(machine, ServerPlayback):
                 yield machine
 
-    def add(self, served: ServedChannel) -> None:
-        """A channel is linked."""
+    def add(self, served: ServedChannel, restored: RestoredChannel | None = None) -> None:
+        """A channel is linked, or goes on with what was restored."""
         self.channels[served.key] = served
         machine = served.machine
         if isinstance(machine, ServerDisplay):
-            self.feeds[machine.channel_id] = self._host.display_linked(self, served)
-            if self._measured is not None:
+            self.feeds[machine.channel_id] = self._host.display_linked(self, served, restored)
+            if self._measured is not None and restored is None:
                 machine.delivery.assume(self._measured.round_trip, self._measured.rate)
         elif isinstance(machine, ServerInputs):
             machine.mouse_mode = self._mouse_mode
-            machine.begin(self._host.guest.lock_keys)
+            if restored is None:
+                machine.begin(self._host.guest.lock_keys)
         elif isinstance(machine, ServerCursor):
             machine.mouse_mode = self._mouse_mode
+        elif isinstance(machine, ServerMain) and restored is not None:
+            self._wanted_mode = machine.mouse_mode
+            for other in self.machines():
+                if isinstance(other, ServerInputs | ServerCursor):
+                    other.mouse_mode = machine.mouse_mode
 
     @property
     def _mouse_mode(self) -> int:
         return self.main.mouse_mode if self.main is not None else MouseMode.SERVER
 
-    def park(self, served: ServedChannel, rest: bytes) -> None:
-        """A channel of a client that arrives is linked; it is not read before the client is here."""
-        served.stream.pause_reading()
-        self.parked[served.key] = served, rest
+    def park(self, served: ServedChannel) -> None:
+        """A channel of a client that arrives is linked; but for main it is not read before the client brings state."""
+        self.parked[served.key] = served
+        if served.key != MAIN:
+            served.parked = True
+            served.stream.pause_reading()
+
+    def linked_keys(self) -> set[ChannelKey]:
+        """All channels that the client has here, whether they have begun or not."""
+        return set(self.channels.keys() | self.parked.keys())
 
     def channel_gone(self, served: ServedChannel, reason: str) -> None:
         """For a channel: its connection has ended. With the main channel the session ends."""
-        if served.key in self.parked and self.parked[served.key][0] is served:
+        if self.parked.get(served.key) is served:
             del self.parked[served.key]
-            self._host.channel_released(self, served, reason)
-        if self.channels.get(served.key) is not served:
+        elif self.channels.get(served.key) is served:
+            del self.channels[served.key]
+            if isinstance(served.machine, ServerDisplay):
+                self.feeds.pop(served.machine.channel_id, None)
+            elif isinstance(served.machine, ServerInputs) and not self.standing:
+                self._host.input_gate.give(self.number, served.machine.release_all())
+        else:
             return
-        del self.channels[served.key]
-        self.feeds.pop(served.machine.channel_id, None) if isinstance(served.machine, ServerDisplay) else None
-        if isinstance(served.machine, ServerInputs):
-            self._give_input(served.machine.release_all())
         self._host.channel_released(self, served, reason)
         if served.key == MAIN:
             self._over(reason)
@@ -146,7 +178,7 @@ class ServedSession:
         if self.ended:
             return
         self.ended = reason or "closed"
-        for served in (*self.channels.values(), *(parked for parked, _ in self.parked.values())):
+        for served in (*self.channels.values(), *self.parked.values()):
             served.finish(reason)
         self._host.session_over(self, reason)
 
@@ -166,7 +198,7 @@ class ServedSession:
 
     def abandon(self, reason: str) -> None:
         """Close everything at once."""
-        for served in tuple(self.channels.values()):
+        for served in (*self.channels.values(), *self.parked.values()):
             served.fail(reason)
         self._over(reason)
 
@@ -207,30 +239,27 @@ class ServedSession:
                 self.feeds[served.machine.channel_id].message(event.message, now)
             case Received():
                 self._host.message_received(self, event.message)
+            case SeamlessAsked() | CameWithoutState() | StateCame():
+                self._host.arrival_event(self, served, event)
+            case (
+                inputs_channel.KeyCame()
+                | inputs_channel.PointerMoved()
+                | inputs_channel.PointerPlaced()
+                | inputs_channel.ButtonsChanged()
+            ):
+                self._host.input_gate.give(self.number, (event,))
+                served.held_up = self._host.input_gate.is_full(self.number)
+            case Flushed():
+                self._host.wake()
             case _:
-                self._give_input([event])
-
-    def _give_input(self, events: list[inputs_channel.InputEvent] | list[ServerEvent]) -> None:
-        guest = self._host.guest
-        for event in events:
-            match event:
-                case inputs_channel.KeyCame():
-                    guest.key(event.scancodes)
-                case inputs_channel.PointerMoved():
-                    guest.pointer_moved(event.dx, event.dy, event.buttons)
-                case inputs_channel.PointerPlaced():
-                    guest.pointer_placed(event.display, event.x, event.y, event.buttons)
-                case inputs_channel.ButtonsChanged():
-                    guest.buttons_changed(event.buttons)
-                case _:
-                    pass
+                pass
 
     # -- what the guest does ----------------------------------------------------------------------------------------
 
     def check_mouse_mode(self) -> None:
         """Bring the mouse mode in line with what the client wants and the guest can."""
         main = self.main
-        if main is None or self.arriving:
+        if main is None or self.arriving or self.standing:
             return
         main.change_mouse_mode(self._wanted_mode, absolute_pointer=self._host.guest.absolute_pointer)
         for machine in self.machines():
@@ -239,6 +268,8 @@ class ServedSession:
 
     def show(self, pointer: cursor_channel.Pointer, locks: int) -> None:
         """The guest's pointer and lock keys, as of now."""
+        if self.standing:
+            return
         for machine in self.machines():
             if isinstance(machine, ServerCursor):
                 machine.pointer = pointer
@@ -252,25 +283,36 @@ class ServedSession:
 
     def pump(self, now: float, frame_interval: float) -> None:
         """Make frames and write what can be written."""
-        if self.arriving:
-            return
         main = self.main
         if main is not None and main.pinger.outstanding and now - main.pinger.sent_at > self._silent_seconds:
             self.channels[MAIN].fail(f"the client has not answered for {self._silent_seconds:.0f} s")
             return
+        if self.standing:
+            self.write(now)
+            return
+        for served in tuple(self.parked.values()):
+            served.pump(now)
         for served in tuple(self.channels.values()):
             served.handle_timer(now)
             if served.gone:
                 continue
+            if isinstance(served.machine, ServerInputs):
+                served.held_up = self._host.input_gate.is_full(self.number)
             # Writing goes first: what is queued decides whether there is room for a frame.
             served.pump(now)
             if isinstance(served.machine, ServerDisplay) and not served.gone:
                 self.feeds[served.machine.channel_id].paint(now, frame_interval)
                 served.pump(now)
 
+    def write(self, now: float) -> None:
+        """Write what can be written, and make nothing."""
+        for served in (*self.channels.values(), *self.parked.values()):
+            if not served.gone:
+                served.pump(now)
+
     def next_deadline(self) -> float | None:
         """When something is due."""
-        if self.arriving:
+        if self.standing:
             return None
         due = [served.machine.next_deadline() for served in self.channels.values() if served.writable]
         due += [feed.next_deadline() for feed in self.feeds.values()]

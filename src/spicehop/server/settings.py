@@ -59,6 +59,7 @@ class Settings:
     trace: Path | None = None
     incoming: str | None = None
     accept_unannounced_migration: bool = False
+    seamless_migration: str = "off"
 
     @classmethod
     def merged(cls, flags: Mapping[str, object], file: Path | None) -> Settings:
@@ -77,6 +78,7 @@ class Settings:
         _one_of("guest", self.guest, GUESTS)
         _one_of("compression", self.compression, COMPRESSIONS)
         _one_of("multi-client", self.multi_client, POLICIES)
+        _one_of("seamless-migration", self.seamless_migration, ("on", "off"))
         for name, channels in (("tls-channel", self.tls_channel), ("plaintext-channel", self.plaintext_channel)):
             for channel in channels:
                 _one_of(name, channel, CHANNELS)
@@ -154,6 +156,7 @@ class Settings:
             compression=self.compression,
             run_guest=self.incoming is None,
             accept_unannounced=self.accept_unannounced_migration,
+            seamless_migration=self.seamless_migration == "on",
         )
 
     def control_address(self) -> ControlAddress | None:

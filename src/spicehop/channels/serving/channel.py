@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from spicehop.channels.serving.delivery import Delivery, DeliveryState, Pinger
 from spicehop.channels.serving.departing import DepartureInput, DepartureStep, step_after
+from spicehop.channels.serving.media_clock import MediaClock
 from spicehop.errors import ProtocolError
 from spicehop.wire import base, registry
 from spicehop.wire.constants import CommonCap, Direction, MigrateFlag, channel_name
@@ -104,6 +105,8 @@ class ServerChannel:
         """Serial of the last message that was written."""
         self.bytes_queued = 0
         self.outgoing_limit = OUTGOING_LIMIT
+        self.media_clock = MediaClock()
+        """The server's takes the place of it."""
         self.departure = DepartureStep.STAYING
         """How far the channel is on its way to another server."""
         self._queue: deque[tuple[int, bytes]] = deque()

@@ -22,13 +22,7 @@ LONGEST_TRIP = 10.0
 FASTEST_LINK = 10**10
 """A client may state what it likes; seconds and bytes a second beyond these it may not."""
 RAM_HINT = 0
-_MILLISECONDS = 1000
 _U32 = 0xFFFFFFFF
-
-
-def multi_media_time(now: float) -> int:
-    """The server's clock for sound and video, in ms: what START, DATA and STREAM_DATA carry."""
-    return int(now * _MILLISECONDS) & _U32
 
 
 class NetTest(Enum):
@@ -133,8 +127,9 @@ class ServerMain(ServerChannel):
     def capabilities(cls) -> frozenset[int]:
         return frozenset(
             {
-                # spice-gtk takes MIGRATE_END only of a server that announces this.
+                # spice-gtk takes MIGRATE_END only of a server that announces the first, and asks only for the second.
                 MainCap.SEMI_SEAMLESS_MIGRATE,
+                MainCap.SEAMLESS_MIGRATE,
                 MainCap.NAME_AND_UUID,
                 MainCap.AGENT_CONNECTED_TOKENS,
                 MainCap.LINK_STATEMENT,
@@ -224,7 +219,7 @@ class ServerMain(ServerChannel):
                 current_mouse_mode=self.mouse_mode,
                 agent_connected=int(bool(what.agent_tokens)),
                 agent_tokens=what.agent_tokens,
-                multi_media_time=(multi_media_time(now) - CLOCK_LEAD) & _U32,
+                multi_media_time=(self.media_clock.time(now) - CLOCK_LEAD) & _U32,
                 ram_hint=RAM_HINT,
             )
         )

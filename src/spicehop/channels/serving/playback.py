@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from spicehop.channels.serving.channel import ChannelState, Peer, ServerChannel
-from spicehop.channels.serving.main import multi_media_time
 from spicehop.wire import playback
 from spicehop.wire.constants import AudioFormat, ChannelType, PlaybackCap
 
@@ -59,7 +58,7 @@ class ServerPlayback(ServerChannel):
         """How sound is coded from now on, an `AudioMode`; said when it changes."""
         if mode != self.mode:
             self.mode = mode
-            self.send(playback.Mode(multi_media_time(now), mode))
+            self.send(playback.Mode(self.media_clock.time(now), mode))
 
     def loudness(self, volume: tuple[int, ...], *, muted: bool) -> None:
         """The guest's volume; said when it changes."""
@@ -78,7 +77,7 @@ class ServerPlayback(ServerChannel):
             return
         self.silent()
         self._playing = (channels, frequency)
-        self.send(playback.Start(channels, AudioFormat.S16, frequency, multi_media_time(now)))
+        self.send(playback.Start(channels, AudioFormat.S16, frequency, self.media_clock.time(now)))
 
     def silent(self) -> None:
         """The guest plays nothing."""
@@ -91,4 +90,4 @@ class ServerPlayback(ServerChannel):
         if self._playing is None or self.bytes_queued + len(packet) > BACKLOG:
             self.left_out += len(packet)
             return
-        self.send(playback.PlaybackData(multi_media_time(now), packet))
+        self.send(playback.PlaybackData(self.media_clock.time(now), packet))

@@ -1,0 +1,217 @@
+"""One client on its way to this server: the target's part of a session's migration (dossier C1.3 to C1.5, C2.2).
+
+The client links its channels here while it still works at the source, and gets nothing. Then it either brings each
+channel's state (seamless), or says that it is here and begins anew (semi-seamless).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from spicehop.errors import ProtocolError
+from spicehop.migration import libspice_states as libspice
+from spicehop.migration.handing import MOST_ENVELOPE, filled, flags_of
+from spicehop.migration.state import AgentStates, ChannelKey, Refusal, ServingState, SessionState, part
+from spicehop.painting.state import ViewState
+from spicehop.wire import envelope
+from spicehop.wire.constants import ChannelType
+from spicehop.wire.migration_data import VERSION
+
+STATE_SECONDS = 10.0
+"""How long the rest of a session's state may take once some of it is here."""
+
+
+class ArrivingState(Enum):
+    """Where a client stands that is to come."""
+
+    LINKED = "AwaitingScheme"
+    SEAMLESS = "AwaitingState"
+    """It will bring its channels' state."""
+    PARTLY_HERE = "AwaitingRestOfState"
+    HERE = "Here"
+    ANEW = "BegunAnew"
+    FAILED = "Failed"
+
+
+class ArrivingInput(Enum):
+    """What happened."""
+
+    SEAMLESS_ASKED = "MIGRATE_DST_DO_SEAMLESS received"
+    UNKNOWN_ASKED = "MIGRATE_DST_DO_SEAMLESS of an unknown version received"
+    CAME_ANEW = "MIGRATE_END received"
+    STATE_CAME = "MIGRATE_DATA received, more is to come"
+    ALL_CAME = "all state is here"
+    BROKEN = "state that cannot be used"
+    TIME_UP = "time over"
+
+
+class ArrivingAction(Enum):
+    """What is done."""
+
+    ACKNOWLEDGE = "MIGRATE_DST_SEAMLESS_ACK"
+    REFUSE = "MIGRATE_DST_SEAMLESS_NACK"
+    BEGIN_ANEW = "MAIN_INIT, and every channel begins"
+    RESTORE = "restore what can be"
+    ARRIVE = "restore what is left; the client is here"
+    SEND_AWAY = "close the connections"
+
+
+def _table() -> dict[tuple[ArrivingState, ArrivingInput], tuple[ArrivingAction, ArrivingState]]:
+    states, inputs, actions = ArrivingState, ArrivingInput, ArrivingAction
+    rows = {
+        (states.LINKED, inputs.SEAMLESS_ASKED): (actions.ACKNOWLEDGE, states.SEAMLESS),
+        (states.LINKED, inputs.UNKNOWN_ASKED): (actions.REFUSE, states.LINKED),
+        (states.LINKED, inputs.CAME_ANEW): (actions.BEGIN_ANEW, states.ANEW),
+        # A source whose client could not bring its state in time lets it begin anew.
+        (states.SEAMLESS, inputs.CAME_ANEW): (actions.BEGIN_ANEW, states.ANEW),
+    }
+    for state in (states.SEAMLESS, states.PARTLY_HERE):
+        rows[state, inputs.STATE_CAME] = (actions.RESTORE, states.PARTLY_HERE)
+        rows[state, inputs.ALL_CAME] = (actions.ARRIVE, states.HERE)
+        rows[state, inputs.BROKEN] = (actions.SEND_AWAY, states.FAILED)
+    rows[states.PARTLY_HERE, inputs.TIME_UP] = (actions.SEND_AWAY, states.FAILED)
+    return rows
+
+
+ARRIVING_TABLE = _table()
+"""What is absent is an error of the client's, and ends its session."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestoredChannel:
+    """A channel that can go on here, and with what."""
+
+    key: ChannelKey
+    state: ServingState
+    view: ViewState | None = None
+    agent: AgentStates | None = None
+    from_libspice: bool = False
+    """Nothing is known but what libspice-server says: caches of the client are to be emptied."""
+
+
+class StateCollector:
+    """Gathers the state that a client's channels bring, in whatever order they come."""
+
+    def __init__(self) -> None:
+        self._bodies: dict[ChannelKey, bytes] = {}
+        """Of channels that have brought something and do not go on yet."""
+        self._parts: dict[ChannelKey, SessionState] = {}
+        """By channel, what its state came in."""
+        self._restored: set[ChannelKey] = set()
+
+    def body_came(self, key: ChannelKey, body: bytes, linked: set[ChannelKey]) -> list[RestoredChannel]:
+        """The channels that can go on with that. `linked` are those that the client has here. `ProtocolError` when it
+        cannot be used.
+        """
+        if key in self._bodies or key in self._restored:
+            raise ProtocolError("a channel's state came twice")
+        found = envelope.find(body, limit=MOST_ENVELOPE)
+        if found is None:
+            self._restored.add(key)
+            return [_from_layout(key, body)]
+        parts = part(found)
+        if isinstance(parts, Refusal):
+            raise ProtocolError(parts.reason)
+        self._bodies[key] = body
+        for other in parts.channels:
+            if other not in self._restored:
+                self._parts[other] = parts
+        ready = [
+            other for other in self._parts if other in linked and (other in self._bodies or not flags_of(other))
+        ]
+        return [self._complete(other) for other in ready]
+
+    def _complete(self, key: ChannelKey) -> RestoredChannel:
+        parts, body = self._parts.pop(key), self._bodies.pop(key, b"")
+        self._restored.add(key)
+        if not body:
+            return RestoredChannel(key, parts.channels[key])
+        state, agent = filled(parts, key, body)
+        view = parts.views.get(key[1]) if key[0] == ChannelType.DISPLAY else None
+        return RestoredChannel(key, state, view, agent)
+
+    def missing(self, linked: set[ChannelKey]) -> set[ChannelKey]:
+        """Channels whose state is still to come."""
+        return {key for key in linked if flags_of(key)} - self._restored
+
+
+def _from_layout(key: ChannelKey, body: bytes) -> RestoredChannel:
+    match key[0]:
+        case ChannelType.MAIN:
+            client, device = libspice.main_from(body)
+            state = libspice.main_state()
+            return RestoredChannel(key, state, None, AgentStates(client, device), from_libspice=True)
+        case ChannelType.DISPLAY:
+            display, view = libspice.display_from(body)
+            return RestoredChannel(key, display, view, from_libspice=True)
+        case ChannelType.INPUTS:
+            return RestoredChannel(key, libspice.inputs_from(body), from_libspice=True)
+        case ChannelType.SMARTCARD:
+            return RestoredChannel(key, libspice.smartcard_from(body), from_libspice=True)
+        case ChannelType.USBREDIR | ChannelType.PORT | ChannelType.WEBDAV:
+            return RestoredChannel(key, libspice.pipe_from(body), from_libspice=True)
+        case _:
+            raise ProtocolError("a channel brought state that has none")
+
+
+class ArrivingSession:
+    """`ARRIVING_TABLE` at work for one client; the server does what the actions say."""
+
+    def __init__(self) -> None:
+        self.state = ArrivingState.LINKED
+        self.collector = StateCollector()
+        self._deadline: float | None = None
+
+    @property
+    def seamless(self) -> bool:
+        """Whether the channels' state is awaited."""
+        return self.state in (ArrivingState.SEAMLESS, ArrivingState.PARTLY_HERE)
+
+    @property
+    def over(self) -> bool:
+        """Whether the client is here, or will not come."""
+        return self.state in (ArrivingState.HERE, ArrivingState.ANEW, ArrivingState.FAILED)
+
+    def seamless_asked(self, source_version: int) -> ArrivingAction:
+        """The client wants to bring state."""
+        known = source_version <= VERSION
+        return self._step(ArrivingInput.SEAMLESS_ASKED if known else ArrivingInput.UNKNOWN_ASKED)
+
+    def came_anew(self) -> ArrivingAction:
+        """The client is here without state."""
+        return self._step(ArrivingInput.CAME_ANEW)
+
+    def state_came(
+        self, key: ChannelKey, body: bytes, linked: set[ChannelKey], now: float
+    ) -> tuple[ArrivingAction, list[RestoredChannel]]:
+        """A channel has brought its state; with it these channels go on. `ProtocolError` when it cannot be used."""
+        if not self.seamless:
+            raise ProtocolError("a channel brought its state, and nobody has asked for it")
+        try:
+            ready = self.collector.body_came(key, body, linked)
+        except ProtocolError:
+            self._step(ArrivingInput.BROKEN)
+            raise
+        if self._deadline is None:
+            self._deadline = now + STATE_SECONDS
+        missing = self.collector.missing(linked)
+        return self._step(ArrivingInput.STATE_CAME if missing else ArrivingInput.ALL_CAME), ready
+
+    def next_deadline(self) -> float | None:
+        """When the rest of the state must be here."""
+        return self._deadline if self.state is ArrivingState.PARTLY_HERE else None
+
+    def handle_timer(self, now: float) -> ArrivingAction | None:
+        """Call when `next_deadline` has passed."""
+        deadline = self.next_deadline()
+        return self._step(ArrivingInput.TIME_UP) if deadline is not None and now >= deadline else None
+
+    def _step(self, happened: ArrivingInput) -> ArrivingAction:
+        row = ARRIVING_TABLE.get((self.state, happened))
+        if row is None:
+            raise ProtocolError(f"a client that is {self.state.value} cannot have: {happened.value}")
+        action, self.state = row
+        return action
+
+

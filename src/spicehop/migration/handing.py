@@ -1,0 +1,205 @@
+"""What each channel is given to carry when a session's state goes through the client: a layout and an envelope.
+
+A channel gets its state when its flush mark has come, for then nothing more of the client can change it. Channels that
+a stock client carries no state for (cursor, playback, record), and what is too large for its own channel, ride with a
+display, or else with the main channel, which goes last (dossier C1.4, C4, F).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Protocol
+
+from spicehop.channels.serving.channel import ServerChannel
+from spicehop.channels.serving.departing import DepartureStep
+from spicehop.channels.serving.display import DisplayState
+from spicehop.channels.serving.inputs import InputsState
+from spicehop.channels.serving.main import MainState
+from spicehop.channels.serving.pipe import PipeState
+from spicehop.channels.serving.smartcard import SmartcardState
+from spicehop.errors import StateError
+from spicehop.migration import libspice_states as libspice
+from spicehop.migration.state import MAIN, AgentStates, ChannelKey, ServingState, SessionState, sections
+from spicehop.painting.state import ViewState
+from spicehop.wire import envelope
+from spicehop.wire.constants import ChannelType, MigrateFlag
+from spicehop.wire.migration_data import INPUTS_LIMIT, LAYOUTS, SmartcardMigrationData, VmcMigrationData
+
+WITH_STATE = MigrateFlag.NEED_FLUSH | MigrateFlag.NEED_DATA_TRANSFER
+MOST_ENVELOPE = 2 * 1024 * 1024
+"""Of one channel. `VIEW_BYTES` keeps it far below; input that was held and an agent's stream may need more."""
+VIEW_BYTES = 192 * 1024
+"""Of all views of a session in its envelopes; the rest is for the other channels."""
+
+
+class StateSource(Protocol):
+    """A session whose channels leave."""
+
+    def machines(self) -> Mapping[ChannelKey, ServerChannel]:
+        """Its channels, main included."""
+
+    def channel_state(self, key: ChannelKey) -> ServingState:
+        """The state of one channel."""
+
+    def view_state(self, number: int) -> ViewState | None:
+        """What the client has of the display of that channel; None when it has not begun."""
+
+    def agent_states(self) -> AgentStates:
+        """The agent's stream."""
+
+
+def flags_of(key: ChannelKey) -> int:
+    """With which flags a channel leaves, as libspice-server's do (dossier C1.4)."""
+    return WITH_STATE if key[0] in LAYOUTS else 0
+
+
+class ThroughClient:
+    """Hands one session's channels over, each with its part of the state."""
+
+    def __init__(self, source: StateSource, keys: set[ChannelKey]) -> None:
+        self._source = source
+        self._keys = keys
+        """Channels that the client has linked at the target."""
+        self._given: set[ChannelKey] = set()
+        self._riding: dict[ChannelKey, ServingState] = {}
+        displays = sorted(key for key in keys if key[0] == ChannelType.DISPLAY)
+        self._carrier = displays[0] if displays else MAIN
+
+    def begin(self) -> None:
+        """MIGRATE on every channel but main."""
+        for key, machine in self._leaving().items():
+            if key != MAIN:
+                machine.hold_back(flags_of(key))
+                machine.migrate()
+
+    def begin_main(self) -> None:
+        """MIGRATE on main."""
+        main = self._source.machines().get(MAIN)
+        if main is not None:
+            main.hold_back(flags_of(MAIN))
+            main.migrate()
+
+    def progress(self) -> None:
+        """Give their state to those whose turn it is."""
+        leaving = self._leaving()
+        for key, machine in leaving.items():
+            if machine.departure is DepartureStep.FLUSHED and (key != self._carrier or self._may_carry(leaving)):
+                self._given.add(key)
+                machine.give_state(self._body(key))
+
+    @property
+    def channels_handed(self) -> bool:
+        """Whether all channels but main have gone."""
+        leaving = self._leaving().items()
+        return all(key == MAIN or machine.departure is DepartureStep.HANDED_OVER for key, machine in leaving)
+
+    @property
+    def main_handed(self) -> bool:
+        """Whether main has gone."""
+        main = self._source.machines().get(MAIN)
+        return main is not None and main.departure is DepartureStep.HANDED_OVER
+
+    def _leaving(self) -> dict[ChannelKey, ServerChannel]:
+        return {key: machine for key, machine in self._source.machines().items() if key in self._keys}
+
+    def _may_carry(self, leaving: Mapping[ChannelKey, ServerChannel]) -> bool:
+        """The carrier goes when it is known what rides with it."""
+        for key, machine in leaving.items():
+            if key in (MAIN, self._carrier):
+                continue
+            if not flags_of(key) and machine.departure is not DepartureStep.HANDED_OVER:
+                return False
+            if key[0] == ChannelType.INPUTS and key not in self._given:
+                return False
+        return True
+
+    def _body(self, key: ChannelKey) -> bytes:
+        state = self._source.channel_state(key)
+        match state:
+            case MainState():
+                agent = self._source.agent_states()
+                queued = state.channel.queued
+                layout = _layout(lambda: libspice.layout_of_main(agent.client, agent.device, queued=queued))
+                lean = replace(agent, client=libspice.without_bytes(agent.client)) if layout else agent
+                return layout + _enveloped(SessionState(self._riders(key) | {key: state}, {}, lean))
+            case DisplayState():
+                view = self._source.view_state(key[1])
+                layout = _layout(lambda: libspice.layout_of_display(state, view))
+                views = {key[1]: view} if view is not None else {}
+                share = VIEW_BYTES // max(1, sum(kind == ChannelType.DISPLAY for kind, _ in self._keys))
+                return layout + _enveloped(SessionState(self._riders(key) | {key: state}, views), share)
+            case InputsState():
+                layout = libspice.layout_of_inputs(state)
+                body = layout + _enveloped(SessionState({key: state}))
+                if len(body) <= INPUTS_LIMIT:
+                    return body
+                self._riding[key] = state
+                return layout + envelope.encode([])
+            case SmartcardState():
+                layout = _layout(lambda: libspice.layout_of_smartcard(state))
+                return layout + _enveloped(SessionState({key: _lean(state) if layout else state}))
+            case PipeState():
+                layout = _layout(lambda: libspice.layout_of_pipe(state))
+                return layout + _enveloped(SessionState({key: _lean(state) if layout else state}))
+            case _:
+                raise StateError(f"a channel of kind {key[0]} carries no state")
+
+    def _riders(self, carrier: ChannelKey) -> dict[ChannelKey, ServingState]:
+        """What rides with a carrier: all that has no other way."""
+        if carrier not in (self._carrier, MAIN):
+            return {}
+        riders = self._riding
+        self._riding = {}
+        for key, machine in self._leaving().items():
+            if not flags_of(key) and key not in self._given and machine.departure is DepartureStep.HANDED_OVER:
+                self._given.add(key)
+                riders[key] = self._source.channel_state(key)
+        return riders
+
+
+def _layout(make: Callable[[], bytes]) -> bytes:
+    """A layout; empty for what libspice's cannot hold, which only the envelope can."""
+    try:
+        return make()
+    except StateError:
+        return b""
+
+
+def _enveloped(state: SessionState, view_bytes: int | None = None) -> bytes:
+    return envelope.encode(sections(state, view_bytes=view_bytes), limit=MOST_ENVELOPE)
+
+
+def _lean(state: ServingState) -> ServingState:
+    """Without the bytes that the layout has already."""
+    match state:
+        case PipeState():
+            return replace(state, incoming=b"")
+        case SmartcardState():
+            return replace(state, pipe=replace(state.pipe, incoming=b""), partial=b"")
+        case _:
+            return state
+
+
+def filled(restored: SessionState, key: ChannelKey, body: bytes) -> tuple[ServingState, AgentStates | None]:
+    """A channel's state, and with main the agent's, as they came in an envelope, with the bytes that are in the layout
+    before it. `ProtocolError` when they do not fit together.
+    """
+    state, agent = restored.channels[key], restored.agent if key == MAIN else None
+    if body[:4] != LAYOUTS[key[0]].MAGIC:
+        return state, agent
+    match state:
+        case MainState() if agent is not None:
+            return state, replace(agent, client=libspice.with_bytes(agent.client, body))
+        case PipeState():
+            return _with_incoming(state, bytes(VmcMigrationData.decode(body).device.write_data)), None
+        case SmartcardState():
+            layout = SmartcardMigrationData.decode(body)
+            pipe = _with_incoming(state.pipe, bytes(layout.device.write_data))
+            return replace(state, pipe=pipe, partial=bytes(layout.read_data)), None
+        case _:
+            return state, agent
+
+
+def _with_incoming(state: PipeState, incoming: bytes) -> PipeState:
+    return replace(state, incoming=incoming, bytes_accepted=state.bytes_delivered + len(incoming))

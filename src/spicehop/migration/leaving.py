@@ -1,0 +1,274 @@
+"""One client on its way from this server to the target, behind its guest: `leaving_table` at work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from spicehop.channels.serving.channel import ServerChannel
+from spicehop.channels.serving.departing import DepartureStep
+from spicehop.channels.serving.main import ServerMain
+from spicehop.errors import StateError
+from spicehop.migration.handing import StateSource, ThroughClient
+from spicehop.migration.leaving_table import LEAVING_TABLE, LeavingAction, LeavingInput, LeavingState, Scheme
+from spicehop.migration.state import MAIN, ChannelKey
+from spicehop.wire.constants import MainCap, channel_name
+from spicehop.wire.layout import Message
+from spicehop.wire.main import (
+    MigrateBegin,
+    MigrateBeginSeamless,
+    MigrateCancel,
+    MigrateConnected,
+    MigrateConnectedSeamless,
+    MigrateConnectError,
+    MigrateEnd,
+    MigrateSwitchHost,
+)
+
+LINK_SECONDS = 7.0
+"""How long a client may take to link the target once the guest has moved."""
+LEAVE_SECONDS = 10.0
+"""Everything is over so long after the guest has moved, as management expects of libspice-server (dossier C3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientTarget:
+    """Where clients are sent; a port is 0 for none."""
+
+    host: str
+    port: int
+    tls_port: int
+    subject: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelOutcome:
+    """What became of a channel: `moved`, `lost`, or `new` when it begins anew."""
+
+    channel: str
+    outcome: str
+    reason: str = ""
+
+    def as_json(self) -> dict[str, object]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class ClientOutcome:
+    """What became of a client: `moved`, `lost` or `stayed`."""
+
+    connection_id: int
+    scheme: Scheme
+    outcome: str
+    reason: str = ""
+    channels: tuple[ChannelOutcome, ...] = ()
+
+    def as_json(self) -> dict[str, object]:
+        """As SPICE_MIGRATE_COMPLETED has it."""
+        return {
+            "connection-id": self.connection_id,
+            "scheme": self.scheme.value,
+            "outcome": self.outcome,
+            "reason": self.reason,
+            "channels": [channel.as_json() for channel in self.channels],
+        }
+
+
+class LeavingClient(StateSource, Protocol):
+    """The session that a `LeavingSession` sends on its way."""
+
+    @property
+    def connection_id(self) -> int:
+        """What ties its channels together, here and there."""
+
+    def stand_still(self) -> None:
+        """Nothing new is made for the client from now on."""
+
+    def go_on(self) -> None:
+        """The client stays: go on where it stood still."""
+
+    def send_away(self, reason: str) -> None:
+        """Close its connections."""
+
+
+class LeavingSession:
+    """Tells one client where to go and when, and what became of that."""
+
+    def __init__(
+        self, client: LeavingClient, target: ClientTarget, *, seamless: bool, ahead: bool = True
+    ) -> None:
+        self.state = LeavingState.UNLINKED
+        self.scheme = Scheme.SWITCH_HOST
+        self.reason = ""
+        """Why the client moves in another way than it could, or is lost."""
+        self.outcome: ClientOutcome | None = None
+        """None while it is on its way."""
+        self._client = client
+        self._target = target
+        self._deadline: float | None = None
+        self._last_deadline = 0.0
+        self._keys = set(client.machines())
+        """Channels that the client has: those that it links at the target."""
+        self._carrier = ThroughClient(client, self._keys)
+        self._lost: dict[ChannelKey, str] = {}
+        if ahead:
+            self._begin(seamless=seamless)
+        else:
+            self.reason = "the client came too late to link ahead"
+
+    def _begin(self, *, seamless: bool) -> None:
+        target, main = self._target, self._main
+        if main is None:
+            self.reason = "the client has no main channel"
+            return
+        where = (target.port, target.tls_port, target.host.encode(), target.subject.encode())
+        can = main.peer.capabilities.channel
+        if seamless and MainCap.SEAMLESS_MIGRATE in can:
+            main.send(MigrateBeginSeamless(*where))
+        elif MainCap.SEMI_SEAMLESS_MIGRATE in can:
+            self.reason = "the client cannot" if seamless else "management does not wait for clients"
+            main.send(MigrateBegin(*where))
+        else:
+            self.reason = "the client cannot link ahead"
+            return
+        self.state = LeavingState.LINKING
+
+    @property
+    def over(self) -> bool:
+        """Whether the client is gone, or stays for good."""
+        return self.state in (LeavingState.GONE, LeavingState.STAYS)
+
+    @property
+    def _main(self) -> ServerMain | None:
+        main = self._client.machines().get(MAIN)
+        return main if isinstance(main, ServerMain) else None
+
+    # -- what happens -----------------------------------------------------------------------------------------------
+
+    def message_received(self, message: Message, now: float) -> bool:
+        """What the client says of its links; False when that is not about them."""
+        match message:
+            case MigrateConnected():
+                happened = LeavingInput.LINKED
+            case MigrateConnectedSeamless():
+                happened = LeavingInput.LINKED_SEAMLESS
+            case MigrateConnectError():
+                happened = LeavingInput.LINK_FAILED
+                self.reason = "the client could not link the target"
+            case _:
+                return False
+        if (self.state, happened) in LEAVING_TABLE:
+            self._step(happened, now)
+        return True
+
+    def guest_moved(self, now: float) -> None:
+        """The guest lives on at the target."""
+        self._last_deadline = now + LEAVE_SECONDS
+        self._deadline = now + LINK_SECONDS
+        self._step(LeavingInput.GUEST_MOVED, now)
+
+    def guest_stays(self, now: float) -> None:
+        """The migration has failed."""
+        if (self.state, LeavingInput.GUEST_STAYS) in LEAVING_TABLE:
+            self._step(LeavingInput.GUEST_STAYS, now)
+
+    def target_failed(self, reason: str, now: float) -> None:
+        """The target is gone, or cannot take the session."""
+        if (self.state, LeavingInput.FAILED) in LEAVING_TABLE:
+            self.reason = reason
+            self._step(LeavingInput.FAILED, now)
+
+    def channel_gone(self, key: ChannelKey, machine: ServerChannel, reason: str, now: float) -> None:
+        """A channel's connection has ended."""
+        if machine.departure is not DepartureStep.HANDED_OVER and key in self._keys:
+            self._lost[key] = reason
+        if key == MAIN and not self.over:
+            if self.state is not LeavingState.GOING:
+                self.reason = reason
+            self._step(LeavingInput.CLIENT_GONE, now)
+
+    def progress(self, now: float) -> None:
+        """Call after bytes were read or written."""
+        if self.state is LeavingState.HANDING_CHANNELS:
+            self._carrier.progress()
+            if self._carrier.channels_handed:
+                self._step(LeavingInput.CHANNELS_HANDED, now)
+        elif self.state is LeavingState.HANDING_MAIN:
+            self._carrier.progress()
+            if self._carrier.main_handed:
+                self._step(LeavingInput.MAIN_HANDED, now)
+
+    def next_deadline(self) -> float | None:
+        """When time is up."""
+        return None if self.over else self._deadline
+
+    def handle_timer(self, now: float) -> None:
+        """Call when `next_deadline` has passed."""
+        deadline = self.next_deadline()
+        if deadline is not None and now >= deadline and (self.state, LeavingInput.TIME_UP) in LEAVING_TABLE:
+            self._step(LeavingInput.TIME_UP, now)
+
+    # -- what is done -----------------------------------------------------------------------------------------------
+
+    def _step(self, happened: LeavingInput, now: float) -> None:
+        row = LEAVING_TABLE.get((self.state, happened))
+        if row is None:
+            raise StateError(f"a client that is {self.state.value} cannot have: {happened.value}")
+        action, self.state = row
+        self._act(action)
+        if action in (LeavingAction.HAND_CHANNELS, LeavingAction.BEGIN_ANEW, LeavingAction.SWITCH):
+            self._deadline = self._last_deadline
+        if self.state is LeavingState.STAYS:
+            self._end("stayed")
+
+    def _act(self, action: LeavingAction) -> None:
+        main = self._main
+        match action:
+            case LeavingAction.HAND_CHANNELS:
+                self.scheme = Scheme.SEAMLESS
+                self._client.stand_still()
+                self._carrier.begin()
+            case LeavingAction.HAND_MAIN:
+                self._carrier.begin_main()
+            case LeavingAction.BEGIN_ANEW if main is not None:
+                self.scheme = Scheme.SEMI_SEAMLESS
+                self._client.stand_still()
+                main.send(MigrateEnd())
+            case LeavingAction.SWITCH if main is not None:
+                target = self._target
+                where = (target.port, target.tls_port, target.host.encode(), target.subject.encode())
+                self._client.stand_still()
+                main.send(MigrateSwitchHost(*where))
+            case LeavingAction.CANCEL if main is not None:
+                main.send(MigrateCancel())
+            case LeavingAction.TAKE_BACK:
+                self._take_back()
+            case LeavingAction.SEND_AWAY:
+                handed = self.scheme is Scheme.SEAMLESS and self._carrier.main_handed
+                self.reason = self.reason or "the client did not go in time"
+                self._end("moved" if handed else "lost")
+                self._client.send_away("the guest has moved")
+            case LeavingAction.DEPARTED:
+                self._end("moved")
+            case LeavingAction.LOST:
+                self._end("lost")
+            case _:
+                pass
+
+    def _take_back(self) -> None:
+        for machine in self._client.machines().values():
+            machine.call_back()
+        self._client.go_on()
+        if self._main is not None:
+            self._main.send(MigrateCancel())
+
+    def _end(self, outcome: str) -> None:
+        channels = [self._channel_outcome(key, outcome) for key in sorted(self._keys)] if outcome != "stayed" else []
+        scheme = Scheme.NONE if outcome == "stayed" else self.scheme
+        self.outcome = ClientOutcome(self._client.connection_id, scheme, outcome, self.reason, tuple(channels))
+
+    def _channel_outcome(self, key: ChannelKey, outcome: str) -> ChannelOutcome:
+        name = channel_name(*key).replace(":", "-")
+        if outcome == "lost" or key in self._lost:
+            return ChannelOutcome(name, "lost", self._lost.get(key, self.reason))
+        return ChannelOutcome(name, "moved" if self.scheme is Scheme.SEAMLESS else "new")

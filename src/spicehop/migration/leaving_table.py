@@ -1,0 +1,113 @@
+"""How one client leaves a server behind its guest: the source's part of a session's migration, as a table.
+
+The client links the target while the guest still runs here. When the guest has moved, each channel goes over with its
+state and the main channel last (seamless), or the client goes over to its links and begins anew there (semi-seamless),
+or it is told to connect anew (switch-host; dossier C1, C2.1).
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Scheme(Enum):
+    """How a client moves."""
+
+    SEAMLESS = "seamless"
+    SEMI_SEAMLESS = "semi-seamless"
+    SWITCH_HOST = "switch-host"
+    NONE = "none"
+
+
+class LeavingState(Enum):
+    """Where a client stands that is to leave."""
+
+    LINKING = "AwaitingLink"
+    """It has been told of the target."""
+    LINKED = "Linked"
+    LINKED_SEAMLESS = "LinkedSeamless"
+    UNLINKED = "NotLinked"
+    """It cannot link the target ahead, or could not."""
+    CALLED_BACK = "CalledBack"
+    """The guest stays, and the client has not yet said whether it is linked."""
+    LINKING_LATE = "AwaitingLateLink"
+    """The guest has moved meanwhile."""
+    HANDING_CHANNELS = "HandingOverChannels"
+    HANDING_MAIN = "HandingOverMain"
+    GOING = "AwaitingDeparture"
+    """It has all that it needs to go."""
+    GONE = "Gone"
+    STAYS = "Stays"
+
+
+class LeavingInput(Enum):
+    """What happened."""
+
+    LINKED = "CONNECTED received"
+    LINKED_SEAMLESS = "CONNECTED_SEAMLESS received"
+    LINK_FAILED = "CONNECT_ERROR received"
+    GUEST_MOVED = "the guest has moved"
+    GUEST_STAYS = "the guest stays"
+    CHANNELS_HANDED = "all channels but main are handed over"
+    MAIN_HANDED = "main is handed over"
+    FAILED = "the target cannot take the session"
+    CLIENT_GONE = "the client has closed its main channel"
+    TIME_UP = "time over"
+
+
+class LeavingAction(Enum):
+    """What is done."""
+
+    NOTE = "note it"
+    HAND_CHANNELS = "MIGRATE on every channel but main"
+    HAND_MAIN = "MIGRATE on main"
+    LET_GO = "wait for the client to leave"
+    BEGIN_ANEW = "MIGRATE_END"
+    SWITCH = "MIGRATE_SWITCH_HOST"
+    CANCEL = "MIGRATE_CANCEL"
+    TAKE_BACK = "MIGRATE_CANCEL, and every channel goes on here"
+    SEND_AWAY = "close the connections"
+    DEPARTED = "the client has gone over"
+    LOST = "the client is lost"
+
+
+def _table() -> dict[tuple[LeavingState, LeavingInput], tuple[LeavingAction, LeavingState]]:
+    states, inputs, actions = LeavingState, LeavingInput, LeavingAction
+    rows = {
+        (states.LINKING, inputs.LINKED): (actions.NOTE, states.LINKED),
+        (states.LINKING, inputs.LINKED_SEAMLESS): (actions.NOTE, states.LINKED_SEAMLESS),
+        (states.LINKING, inputs.LINK_FAILED): (actions.NOTE, states.UNLINKED),
+        (states.LINKING, inputs.GUEST_MOVED): (actions.NOTE, states.LINKING_LATE),
+        (states.LINKING, inputs.GUEST_STAYS): (actions.NOTE, states.CALLED_BACK),
+        (states.LINKED, inputs.GUEST_MOVED): (actions.BEGIN_ANEW, states.GOING),
+        (states.LINKED, inputs.GUEST_STAYS): (actions.CANCEL, states.STAYS),
+        (states.LINKED_SEAMLESS, inputs.GUEST_MOVED): (actions.HAND_CHANNELS, states.HANDING_CHANNELS),
+        (states.LINKED_SEAMLESS, inputs.GUEST_STAYS): (actions.CANCEL, states.STAYS),
+        (states.UNLINKED, inputs.GUEST_MOVED): (actions.SWITCH, states.GOING),
+        (states.UNLINKED, inputs.GUEST_STAYS): (actions.NOTE, states.STAYS),
+        # A client that was told to stay before it was linked is told again: else it would wait for its migration.
+        (states.CALLED_BACK, inputs.LINKED): (actions.CANCEL, states.STAYS),
+        (states.CALLED_BACK, inputs.LINKED_SEAMLESS): (actions.CANCEL, states.STAYS),
+        (states.CALLED_BACK, inputs.LINK_FAILED): (actions.NOTE, states.STAYS),
+        (states.LINKING_LATE, inputs.LINKED): (actions.BEGIN_ANEW, states.GOING),
+        (states.LINKING_LATE, inputs.LINKED_SEAMLESS): (actions.HAND_CHANNELS, states.HANDING_CHANNELS),
+        (states.LINKING_LATE, inputs.LINK_FAILED): (actions.SWITCH, states.GOING),
+        (states.LINKING_LATE, inputs.TIME_UP): (actions.SWITCH, states.GOING),
+        (states.HANDING_CHANNELS, inputs.CHANNELS_HANDED): (actions.HAND_MAIN, states.HANDING_MAIN),
+        (states.HANDING_CHANNELS, inputs.FAILED): (actions.TAKE_BACK, states.STAYS),
+        (states.HANDING_CHANNELS, inputs.TIME_UP): (actions.SEND_AWAY, states.GONE),
+        (states.HANDING_MAIN, inputs.MAIN_HANDED): (actions.LET_GO, states.GOING),
+        (states.HANDING_MAIN, inputs.TIME_UP): (actions.SEND_AWAY, states.GONE),
+        (states.GOING, inputs.CLIENT_GONE): (actions.DEPARTED, states.GONE),
+        (states.GOING, inputs.TIME_UP): (actions.SEND_AWAY, states.GONE),
+    }
+    for state in states:
+        if state not in (states.GOING, states.GONE):
+            rows[state, inputs.CLIENT_GONE] = (actions.LOST, states.GONE)
+    for state in (states.LINKED, states.LINKED_SEAMLESS, states.UNLINKED):
+        rows[state, inputs.FAILED] = (actions.NOTE, state)
+    return rows
+
+
+LEAVING_TABLE = _table()
+"""What is absent is ignored when a client says it, and a fault of ours when we do."""
