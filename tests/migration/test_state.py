@@ -10,11 +10,19 @@ from hypothesis import strategies as st
 
 from spicehop.channels.serving.agent_parts import AgentClientState, AgentDeviceState, Slice
 from spicehop.channels.serving.agent_routing import MessageHead
-from spicehop.channels.serving.channel import ChannelState, Peer
+from spicehop.channels.serving.channel import ChannelState, Peer, QueuedMessage
 from spicehop.channels.serving.cursor import CursorState, ServerCursor
 from spicehop.channels.serving.delivery import DeliveryState
 from spicehop.channels.serving.display import DisplayState, ServerDisplay
-from spicehop.channels.serving.inputs import InputsState, ServerInputs, key_bytes
+from spicehop.channels.serving.inputs import (
+    ButtonsChanged,
+    InputsState,
+    KeyCame,
+    PointerMoved,
+    PointerPlaced,
+    ServerInputs,
+    key_bytes,
+)
 from spicehop.channels.serving.main import Introduction, MainState, ServerMain
 from spicehop.channels.serving.pipe import PipeState, ServerPipe
 from spicehop.channels.serving.playback import PlaybackState, ServerPlayback
@@ -23,6 +31,7 @@ from spicehop.channels.serving.smartcard import ServerSmartcard, SmartcardState
 from spicehop.errors import ProtocolError, StateError
 from spicehop.migration import state as session_state
 from spicehop.migration.state import MAIN, AgentStates, Kind, Refusal, SessionState, collect, decode, encode, sections
+from spicehop.migration.state_layouts import MOST_QUEUED, MOST_WAITING, ChannelPart, InputsPart
 from spicehop.painting import ClientView
 from spicehop.painting.state import ImageState, SurfaceState, ViewState
 from spicehop.wire import envelope
@@ -30,18 +39,33 @@ from spicehop.wire.constants import ChannelType
 from spicehop.wire.display import Init
 from spicehop.wire.envelope import Envelope, Section
 
+Held = MainState | DisplayState | InputsState | CursorState | PlaybackState | RecordState | PipeState
 U8, U16, U32 = st.integers(0, 2**8 - 1), st.integers(0, 2**16 - 1), st.integers(0, 2**32 - 1)
 COUNT = st.integers(0, 2**48)
 FLAG = st.booleans()
 TRIPS = st.none() | st.integers(0, 10**8).map(lambda micros: micros / 1_000_000)
 RATES = st.none() | st.integers(0, 10**12).map(float)
-CHANNEL = st.builds(ChannelState, COUNT, st.builds(DeliveryState, TRIPS, RATES))
-MAINS = st.builds(MainState, CHANNEL, st.integers(1, 2**32 - 1), st.sampled_from([1, 2]), st.integers(0, 3), FLAG)
+QUEUED = st.lists(st.builds(QueuedMessage, U16, st.binary(max_size=30)), max_size=3).map(tuple)
+CHANNEL = st.builds(ChannelState, COUNT, st.builds(DeliveryState, TRIPS, RATES), QUEUED)
+TIME = st.integers(0, 2**51).map(lambda micros: micros / 1_000_000)
+MAINS = st.builds(
+    MainState, CHANNEL, st.integers(1, 2**32 - 1), st.sampled_from([1, 2]), st.integers(0, 3), FLAG, U32, TIME
+)
 INITS = st.builds(Init, U8, st.integers(0, 2**40), U8, st.integers(0, 2**31 - 1))
-DISPLAYS = st.builds(DisplayState, CHANNEL, st.none() | INITS)
+DISPLAYS = st.builds(DisplayState, CHANNEL, st.none() | INITS, U32, TIME)
 KEYS = st.lists(st.integers(1, 0xE07F).map(key_bytes), max_size=10, unique=True).map(tuple)
-INPUTS = st.builds(InputsState, CHANNEL, KEYS, U16, st.integers(0, 3), st.integers(0, 7), st.binary(max_size=3))
 PLACE = st.integers(-(2**31), 2**31 - 1)
+ON_SCREEN = st.integers(0, 2**31 - 1)
+EVENTS = st.one_of(
+    st.builds(KeyCame, st.binary(min_size=1, max_size=4)),
+    st.builds(PointerMoved, PLACE, PLACE, U16),
+    st.builds(PointerPlaced, U8, ON_SCREEN, ON_SCREEN, U16),
+    st.builds(ButtonsChanged, U16),
+)
+WAITING = st.lists(EVENTS, max_size=6).map(tuple)
+INPUTS = st.builds(
+    InputsState, CHANNEL, KEYS, U16, st.integers(0, 3), st.integers(0, 7), st.binary(max_size=3), WAITING
+)
 SHAPES = st.lists(st.integers(0, 2**64 - 1), max_size=10, unique=True).map(tuple)
 CURSORS = st.builds(CursorState, CHANNEL, st.tuples(PLACE, PLACE, FLAG, st.integers(0, 2**64 - 1)), SHAPES)
 FORMAT = st.none() | st.tuples(st.integers(1, 8), st.integers(8000, 192_000))
@@ -90,7 +114,7 @@ def agents(draw: st.DrawFn) -> AgentStates:
 @st.composite
 def states(draw: st.DrawFn) -> SessionState:
     channels: dict[tuple[int, int], session_state.ServingState] = {MAIN: draw(MAINS)}
-    kinds = {
+    kinds: dict[ChannelType, st.SearchStrategy[session_state.ServingState]] = {
         ChannelType.DISPLAY: DISPLAYS,
         ChannelType.INPUTS: INPUTS,
         ChannelType.CURSOR: CURSORS,
@@ -163,27 +187,33 @@ def test_noise_in_a_section_raises_one_error(kind: Kind, channel: int, noise: by
         pass
 
 
+def begun(state: Held) -> ChannelState:
+    """The channel's own state while it stays: what was queued for the client is about to be written."""
+    return replace(state.channel, queued=())
+
+
 def restore(state: SessionState) -> None:
     """Give each part to the machine that goes on with it."""
     peer = Peer()
     for (kind, number), one in state.channels.items():
         match one:
             case MainState():
-                assert ServerMain(peer, 0.0, one).state() == one
+                assert ServerMain(peer, 0.0, one).state() == replace(one, channel=begun(one), media_time=0, saved_at=0)
             case DisplayState():
                 assert ServerDisplay(number, peer, 0.0, one).state().init == one.init
             case InputsState():
-                assert ServerInputs(number, peer, 0.0, one).state() == one
+                assert ServerInputs(number, peer, 0.0, one).state() == replace(one, channel=begun(one), waiting=())
             case CursorState():
-                assert ServerCursor(number, peer, 0.0, one).state() == one
+                assert ServerCursor(number, peer, 0.0, one).state() == replace(one, channel=begun(one))
             case PlaybackState():
-                assert ServerPlayback(number, peer, 0.0, one).state() == one
+                assert ServerPlayback(number, peer, 0.0, one).state() == replace(one, channel=begun(one))
             case RecordState():
-                assert ServerRecord(number, peer, 0.0, state=one).state() == one
+                assert ServerRecord(number, peer, 0.0, state=one).state() == replace(one, channel=begun(one))
             case PipeState():
-                assert ServerPipe(kind, number, peer, 0.0, one).state() == one
+                assert ServerPipe(kind, number, peer, 0.0, one).state() == replace(one, channel=begun(one))
             case SmartcardState():
-                assert ServerSmartcard(number, peer, 0.0, one).smartcard_state() == one
+                pipe = replace(one.pipe, channel=begun(one.pipe))
+                assert ServerSmartcard(number, peer, 0.0, one).smartcard_state() == replace(one, pipe=pipe)
     for view in state.views.values():
         try:
             ClientView.restored(view)
@@ -283,6 +313,17 @@ def test_half_of_an_agent() -> None:
     assert isinstance(collect(Envelope(tuple(parts))), SessionState)
     with pytest.raises(ProtocolError, match="half"):
         collect(Envelope(tuple(parts[:-1])))
+
+
+def test_more_than_is_taken_is_not_given_either() -> None:
+    key = KeyCame(b"\x1e")
+    inputs = InputsState(ChannelState(), (), 0, 0, 0, b"", (key,) * MOST_WAITING)
+    state = replace(SMALL, channels={**SMALL.channels, (ChannelType.INPUTS, 0): inputs})
+    assert same(decode(encode(state, limit=2**20), limit=2**20), state)
+    with pytest.raises(StateError, match="input"):
+        InputsPart.of(replace(inputs, waiting=(key,) * (MOST_WAITING + 1)))
+    with pytest.raises(StateError, match="wait for the client"):
+        ChannelPart.of(ChannelState(queued=(QueuedMessage(1, b""),) * (MOST_QUEUED + 1)))
 
 
 # -- other versions -------------------------------------------------------------------------------------------------

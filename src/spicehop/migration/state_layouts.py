@@ -12,21 +12,29 @@ from typing import Annotated, Self
 from spicehop.channels.serving.agent import MAX_COLLECTED
 from spicehop.channels.serving.agent_parts import AgentClientState, AgentDeviceState, Slice
 from spicehop.channels.serving.agent_routing import MAX_MESSAGE, MessageHead
-from spicehop.channels.serving.channel import ChannelState
+from spicehop.channels.serving.channel import ChannelState, QueuedMessage
 from spicehop.channels.serving.cursor import CursorState
 from spicehop.channels.serving.delivery import DeliveryState
 from spicehop.channels.serving.display import DisplayState
-from spicehop.channels.serving.inputs import InputsState, key_bytes
+from spicehop.channels.serving.inputs import (
+    ButtonsChanged,
+    InputEvent,
+    InputsState,
+    KeyCame,
+    PointerMoved,
+    PointerPlaced,
+    key_bytes,
+)
 from spicehop.channels.serving.main import MainState
 from spicehop.channels.serving.pipe import INCOMING_LIMIT_STANDING, PipeState
 from spicehop.channels.serving.playback import PlaybackState
 from spicehop.channels.serving.record import RecordState
 from spicehop.channels.serving.smartcard import MAX_DATA, SmartcardState
-from spicehop.errors import ProtocolError
+from spicehop.errors import ProtocolError, StateError
 from spicehop.wire.agent_constants import CLIENT_TOKENS
 from spicehop.wire.constants import AudioMode, MouseMode
 from spicehop.wire.display import Init
-from spicehop.wire.layout import I32, I64, U8, U16, U32, U64, Array, Data, SizedBytes, Structure
+from spicehop.wire.layout import I32, I64, U8, U16, U32, U64, Array, Data, SizedBytes, Structure, Switch
 
 _NO_TRIP = 2**32 - 1
 _NO_RATE = 2**64 - 1
@@ -36,8 +44,15 @@ MOST_KEYS = 256
 MOST_SHAPES = 65_535
 MOST_SPEAKERS = 32
 MOST_FREQUENCY = 384_000
+MOST_QUEUED = 65_536
+"""Messages of one channel that were not written."""
+MOST_QUEUED_BYTES = 64 * 1024 * 1024
+MOST_WAITING = 65_536
+"""Pieces of input that came while the guest stood still."""
 _LOCKS = 7
 _MOST_BUTTONS = 0xFFFF
+_MOST_SCANCODES = 4
+_LATEST = 2**52  # microseconds since 1970; beyond that a float has not all of them
 _AGENT_HEADER = 20
 _MOST_SLICE = MAX_COLLECTED + 1024
 _MOST_PIECE = 64 * 1024
@@ -54,6 +69,14 @@ def _flag(value: int, what: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class QueuedPart(Structure):
+    """A `QueuedMessage`."""
+
+    number: U16
+    body: Annotated[Data, SizedBytes("I")]
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelPart(Structure):
     """What all channels have."""
 
@@ -62,20 +85,37 @@ class ChannelPart(Structure):
     """Microseconds."""
     rate: U64
     """Bytes a second."""
+    queued: Annotated[tuple[QueuedPart, ...], Array(QueuedPart)]
 
     @classmethod
     def of(cls, state: ChannelState) -> Self:
         trip, rate = state.delivery.round_trip, state.delivery.rate
+        if len(state.queued) > MOST_QUEUED or sum(len(one.body) for one in state.queued) > MOST_QUEUED_BYTES:
+            raise StateError(f"{len(state.queued)} messages wait for the client: too much to move")
         return cls(
             state.serial,
             _NO_TRIP if trip is None else min(max(round(trip * _MICROSECONDS), 0), _NO_TRIP - 1),
             _NO_RATE if rate is None else min(max(round(rate), 0), _NO_RATE - 1),
+            tuple([QueuedPart(one.number, one.body) for one in state.queued]),
         )
 
     def state(self) -> ChannelState:
         _check(self.serial < _MOST, "a serial")
+        size = sum(len(one.body) for one in self.queued)
+        _check(len(self.queued) <= MOST_QUEUED and size <= MOST_QUEUED_BYTES, "an amount of queued messages")
         trip = None if self.round_trip == _NO_TRIP else self.round_trip / _MICROSECONDS
-        return ChannelState(self.serial, DeliveryState(trip, None if self.rate == _NO_RATE else float(self.rate)))
+        delivery = DeliveryState(trip, None if self.rate == _NO_RATE else float(self.rate))
+        queued = [QueuedMessage(one.number, bytes(one.body)) for one in self.queued]
+        return ChannelState(self.serial, delivery, tuple(queued))
+
+
+def _microseconds(seconds: float) -> int:
+    return min(max(round(seconds * _MICROSECONDS), 0), _LATEST)
+
+
+def _seconds(microseconds: int) -> float:
+    _check(microseconds <= _LATEST, "a time")
+    return microseconds / _MICROSECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +127,21 @@ class MainPart(Structure):
     mouse_mode: U32
     supported_mouse_modes: U32
     listed: U8
+    media_time: U32
+    saved_at: U64
+    """Microseconds since 1970."""
 
     @classmethod
     def of(cls, state: MainState) -> Self:
-        channel = ChannelPart.of(state.channel)
-        return cls(channel, state.connection_id, state.mouse_mode, state.supported_mouse_modes, int(state.listed))
+        return cls(
+            ChannelPart.of(state.channel),
+            state.connection_id,
+            state.mouse_mode,
+            state.supported_mouse_modes,
+            int(state.listed),
+            state.media_time,
+            _microseconds(state.saved_at),
+        )
 
     def state(self) -> MainState:
         _check(self.mouse_mode in (MouseMode.SERVER, MouseMode.CLIENT), "a mouse mode")
@@ -103,6 +153,8 @@ class MainPart(Structure):
             self.mouse_mode,
             self.supported_mouse_modes,
             _flag(self.listed, "a flag"),
+            self.media_time,
+            _seconds(self.saved_at),
         )
 
 
@@ -116,25 +168,111 @@ class DisplayPart(Structure):
     cache_pixels: I64
     dictionary_id: U8
     window_pixels: I32
+    media_time: U32
+    saved_at: U64
+    """As in `MainPart`."""
 
     @classmethod
     def of(cls, state: DisplayState) -> Self:
-        init, channel = state.init, ChannelPart.of(state.channel)
-        if init is None:
-            return cls(channel, 0, 0, 0, 0, 0)
+        init = state.init or Init(0, 0, 0, 0)
         return cls(
-            channel,
-            1,
+            ChannelPart.of(state.channel),
+            int(state.init is not None),
             init.pixmap_cache_id,
             init.pixmap_cache_size,
             init.glz_dictionary_id,
             init.glz_window_size,
+            state.media_time,
+            _microseconds(state.saved_at),
         )
 
     def state(self) -> DisplayState:
         _check(self.cache_pixels >= 0 and self.window_pixels >= 0, "cache sizes")
         init = Init(self.cache_id, self.cache_pixels, self.dictionary_id, self.window_pixels)
-        return DisplayState(self.channel.state(), init if _flag(self.has_init, "a flag") else None)
+        return DisplayState(
+            self.channel.state(),
+            init if _flag(self.has_init, "a flag") else None,
+            self.media_time,
+            _seconds(self.saved_at),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPart(Structure):
+    """A `KeyCame`."""
+
+    scancodes: Annotated[Data, SizedBytes("B")]
+
+    def event(self) -> InputEvent:
+        _check(0 < len(self.scancodes) <= _MOST_SCANCODES, "a key that waits")
+        return KeyCame(bytes(self.scancodes))
+
+
+@dataclass(frozen=True, slots=True)
+class MotionPart(Structure):
+    """A `PointerMoved`."""
+
+    dx: I32
+    dy: I32
+    buttons: U16
+
+    def event(self) -> InputEvent:
+        return PointerMoved(self.dx, self.dy, self.buttons)
+
+
+@dataclass(frozen=True, slots=True)
+class PlacePart(Structure):
+    """A `PointerPlaced`."""
+
+    display: U8
+    x: I32
+    y: I32
+    buttons: U16
+
+    def event(self) -> InputEvent:
+        _check(self.x >= 0 and self.y >= 0, "a place of the pointer")
+        return PointerPlaced(self.display, self.x, self.y, self.buttons)
+
+
+@dataclass(frozen=True, slots=True)
+class ButtonsPart(Structure):
+    """A `ButtonsChanged`."""
+
+    buttons: U16
+
+    def event(self) -> InputEvent:
+        return ButtonsChanged(self.buttons)
+
+
+@dataclass(frozen=True, slots=True)
+class NoEventPart(Structure):
+    """Of a kind that is not known."""
+
+    def event(self) -> InputEvent:
+        raise ProtocolError("the state of a session has input of an unknown kind")
+
+
+_EVENTS: dict[int, type[Structure]] = {1: KeyPart, 2: MotionPart, 3: PlacePart, 4: ButtonsPart}
+
+
+@dataclass(frozen=True, slots=True)
+class EventPart(Structure):
+    """An `InputEvent`."""
+
+    kind: U8
+    event: Annotated[KeyPart | MotionPart | PlacePart | ButtonsPart | NoEventPart, Switch("kind", _EVENTS, NoEventPart)]
+
+    @classmethod
+    def of(cls, event: InputEvent) -> Self:
+        match event:
+            case KeyCame():
+                return cls(1, KeyPart(event.scancodes))
+            case PointerMoved():
+                return cls(2, MotionPart(event.dx, event.dy, event.buttons))
+            case PointerPlaced():
+                return cls(3, PlacePart(event.display, event.x, event.y, event.buttons))
+            case ButtonsChanged():
+                return cls(4, ButtonsPart(event.buttons))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,19 +285,25 @@ class InputsPart(Structure):
     motions: U32
     locks: U32
     scan: Annotated[Data, SizedBytes("B")]
+    waiting: Annotated[tuple[EventPart, ...], Array(EventPart)]
 
     @classmethod
     def of(cls, state: InputsState) -> Self:
+        if len(state.waiting) > MOST_WAITING:
+            raise StateError(f"{len(state.waiting)} pieces of input wait: too many to move")
         keys = tuple([int.from_bytes(key, "little") for key in state.held_keys])
-        channel = ChannelPart.of(state.channel)
-        return cls(channel, keys, state.buttons, state.motions, state.locks, state.scan)
+        channel, waiting = ChannelPart.of(state.channel), tuple([EventPart.of(one) for one in state.waiting])
+        return cls(channel, keys, state.buttons, state.motions, state.locks, state.scan, waiting)
 
     def state(self) -> InputsState:
         keys = tuple([key_bytes(code) for code in self.held_keys])
         _check(len(keys) <= MOST_KEYS and len(set(keys)) == len(keys) and b"" not in keys, "held keys")
         _check(self.buttons <= _MOST_BUTTONS and self.locks <= _LOCKS, "buttons or lock keys")
         _check(self.motions < 4 and len(self.scan) < 4, "movements or a key")
-        return InputsState(self.channel.state(), keys, self.buttons, self.motions, self.locks, bytes(self.scan))
+        _check(len(self.waiting) <= MOST_WAITING, "an amount of input that waits")
+        waiting = tuple([one.event.event() for one in self.waiting])
+        channel = self.channel.state()
+        return InputsState(channel, keys, self.buttons, self.motions, self.locks, bytes(self.scan), waiting)
 
 
 @dataclass(frozen=True, slots=True)
