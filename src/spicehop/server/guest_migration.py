@@ -10,7 +10,6 @@ used.
 from __future__ import annotations
 
 import asyncio
-import re
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,6 +27,7 @@ from spicehop.server.guest_mover import GuestMover
 from spicehop.server.private_socket import PrivateSocket, system_reason
 from spicehop.server.run_state import RunAction, RunInput, RunState, RunStates
 from spicehop.server.server import SpiceServer
+from spicehop.server.uri import Address, parse_uri
 
 IN_PROGRESS = frozenset({"setup", "active", "pre-switchover", "device", "cancelling"})
 
@@ -120,7 +120,7 @@ class GuestMigration:
             raise OperationError("Can't migrate the vm that was paused due to previous migration")
         if self._is_moving:
             raise OperationError("There's a migration process in progress")
-        address = _address(uri, "Parameter 'uri' expects a valid migration protocol")
+        address = parse_uri(uri, "Parameter 'uri' expects a valid migration protocol")
         mover = GuestMover(
             Departure(self._server.guest.name, self._settings(), self._server.clock()), self, self._server.clock
         )
@@ -134,7 +134,7 @@ class GuestMigration:
             raise OperationError("'-incoming' was not specified on the command line")
         if self._listener is not None or self._opening or self.status != "inmigrate":
             raise OperationError("The incoming migration has already been started")
-        address = _address(uri, f"unknown migration protocol: {uri}")
+        address = parse_uri(uri, f"unknown migration protocol: {uri}")
         self._opening = True
         try:
             self._listener, self._place = await _listen(self._accept, address)
@@ -269,22 +269,6 @@ class _Refused(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport.close()
-
-
-Address = tuple[str, int] | Path
-
-
-def _address(uri: str, refusal: str) -> Address:
-    """Where `tcp:HOST:PORT` or `unix:PATH` is."""
-    kind, colon, rest = uri.partition(":")
-    if kind == "unix" and rest and "\0" not in rest:
-        return Path(rest)
-    if kind != "tcp" or not colon:
-        raise OperationError(refusal[:200])
-    found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*):([0-9]{1,5})", rest)
-    if found is None or int(found[2]) > 65535:
-        raise OperationError(f"error parsing address '{rest[:200]}'")
-    return found[1].strip("[]"), int(found[2])
 
 
 async def _connect(mover: GuestMover, address: Address) -> None:
