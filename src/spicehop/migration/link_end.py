@@ -73,6 +73,10 @@ class LinkEnd:
     ) -> None:
         self.reason = ""
         """Why it is over, in one sentence."""
+        self.took_leave = False
+        """Whether this end told the peer so: then let the peer close first, for the Goodbye to arrive."""
+        self.left_too = False
+        """After that: the peer has taken its leave as well, and nobody need wait for the other."""
         self.peer: Hello | None = None
         """What the other server has said of itself, once the link is open."""
         self.format = 0
@@ -81,6 +85,7 @@ class LinkEnd:
         self._machine = Machine("direct link", LINK_END_TABLE, LinkState.AWAITING_HELLO)
         self._hello = Hello(newest, oldest_reader, name)
         self._reader = FrameReader(side.other)
+        self._readable = True
         self._began = self._heard = now
         self._said = now
         self._out: list[bytes] = [wire.PREAMBLE + wire.encode_frame(self._hello)]
@@ -100,6 +105,9 @@ class LinkEnd:
         if not self.over:
             self._heard = now
             self._reader.feed(data)
+        elif self._readable and not self.left_too:
+            self._reader.feed(data)
+            self._await_goodbye()
 
     def next_message(self) -> LinkMessage | None:
         """What the peer has said next; the first is its `Hello`, with which the link is open.
@@ -112,6 +120,7 @@ class LinkEnd:
                 if message is None or self._wanted(message):
                     return message
             except ProtocolError as error:
+                self._readable = False
                 self._happened(LinkInput.FAULT_FOUND, str(error))
         return None
 
@@ -127,6 +136,11 @@ class LinkEnd:
     def close(self, reason: str) -> None:
         """End it, and tell the peer why."""
         self._happened(LinkInput.CLOSE_REQUESTED, reason)
+
+    def refuse(self, reason: str) -> None:
+        """Say Goodbye in place of a Hello; nothing has been drained."""
+        self._out = [wire.PREAMBLE]
+        self.close(reason)
 
     def connection_lost(self, reason: str) -> None:
         """There is no connection any more."""
@@ -165,23 +179,36 @@ class LinkEnd:
             return False
         if isinstance(message, Hello):
             self._machine.step(LinkInput.HELLO_RECEIVED)
-            self._agree(message)
-            return True
+            return self._agree(message)
         self._machine.step(LinkInput.MESSAGE_RECEIVED)
         return not isinstance(message, KeepAlive)
 
-    def _agree(self, theirs: Hello) -> None:
-        self.format = wire.agreed_format(self._hello, theirs)
-        ours, side = self._hello.name, self._side
-        if theirs.name != ours:
-            raise ProtocolError(f"the {side.other.value}'s guest is {theirs.name!r}, the {side.value}'s is {ours!r}")
+    def _agree(self, theirs: Hello) -> bool:
+        try:
+            self.format = wire.agreed_format(self._hello, theirs)
+            if theirs.name != self._hello.name:
+                name = {self._side: self._hello.name, self._side.other: theirs.name}
+                raise ProtocolError(f"the source's guest is {name[Side.SOURCE]!r}, the target's {name[Side.TARGET]!r}")
+        except ProtocolError as error:
+            self._happened(LinkInput.FAULT_FOUND, str(error))
+            return False
         self.peer = theirs
+        return True
+
+    def _await_goodbye(self) -> None:
+        """This end has taken leave; whatever else comes is of no interest."""
+        try:
+            while (message := self._reader.next_message()) is not None:
+                self.left_too = self.left_too or isinstance(message, Goodbye)
+        except ProtocolError:
+            self._readable = False
 
     def _happened(self, what: LinkInput, reason: str) -> None:
         if not self._machine.takes(what):
             return  # it is over
         self.reason = reason
         if self._machine.step(what, from_peer=False) is LinkAction.TAKE_LEAVE:
+            self.took_leave = True
             self._say(Goodbye(reason))
 
     def _say(self, message: LinkMessage) -> None:
