@@ -9,6 +9,7 @@ import numpy as np
 from spicehop.errors import OperationError
 from spicehop.guests.interface import Pixels
 from spicehop.migration.guest_moves import MoveSettings
+from spicehop.server.control_direct_link import DirectLinkControl
 from spicehop.server.control_migration import ClientTarget, MigrationControl
 from spicehop.server.control_target import ControlEvent, ControlListener, Endpoint, LinkedChannel, SpiceFacts
 
@@ -50,6 +51,29 @@ class FakeMigration:
         self.done.append(("clients", target))
 
 
+class FakeDirectLink:
+    """Implements `DirectLinkControl`; `done` holds what it was told."""
+
+    def __init__(self) -> None:
+        self.certificate = "PEM"
+        self.done: list[tuple[object, ...]] = []
+
+    async def listen(self, address: str, certificate: str | None) -> str:
+        self.done.append(("listen", address, certificate))
+        return address + "1"
+
+    async def connect(self, address: str, certificate: str | None) -> None:
+        self.done.append(("connect", address, certificate))
+        if address == "unix:absent":
+            raise OperationError("there is no direct link to unix:absent")
+
+    async def close(self) -> None:
+        self.done.append(("close",))
+
+    def describe(self) -> Mapping[str, object]:
+        return {"role": "none"}
+
+
 class FakeTarget:
     """Implements `ControlTarget`."""
 
@@ -68,10 +92,15 @@ class FakeTarget:
         """Questions about SPICE then fail as only a fault in the server can make them fail."""
         self.listeners: list[ControlListener] = []
         self.moves = FakeMigration()
+        self.link = FakeDirectLink()
 
     @property
     def migration(self) -> MigrationControl:
         return self.moves
+
+    @property
+    def direct_link(self) -> DirectLinkControl:
+        return self.link
 
     @property
     def status(self) -> str:

@@ -10,6 +10,7 @@ from spicehop import __version__
 from spicehop.errors import OperationError, UsageError
 from spicehop.guests.interface import Pixels
 from spicehop.server.control_target import ControlEvent, ControlListener, Endpoint, LinkedChannel, SpiceFacts
+from spicehop.server.direct_link_keeper import DirectLinkKeeper
 from spicehop.server.guest_migration import GuestMigration
 from spicehop.server.listener import AcceptedStream
 from spicehop.server.server import SpiceServer
@@ -35,6 +36,7 @@ class ServerControl:
         self._listeners: list[ControlListener] = []
         self._channels: dict[AcceptedStream, LinkedChannel] = {}
         self._ended = asyncio.Event()
+        self.direct_link = DirectLinkKeeper(lambda: server.guest.name, server.clock, trace=trace)
         self.migration = GuestMigration(server, self._tell, incoming=incoming)
         server.observers.append(self._observe)
 

@@ -16,6 +16,8 @@ from spicehop import __version__
 from spicehop.errors import OperationError, UsageError
 from spicehop.server.control import NEGOTIATION, CommandError, ControlRequest, ControlVersion
 from spicehop.server.control_arguments import Argument, Arguments, check_arguments
+from spicehop.server.control_direct_link import DIRECT_LINK_COMMANDS, DirectLinkControl
+from spicehop.server.control_direct_link import Function as DirectLinkFunction
 from spicehop.server.control_keys import HIGHEST, KEYS
 from spicehop.server.control_migration import MIGRATION_COMMANDS, MigrationControl
 from spicehop.server.control_migration import Function as MigrationFunction
@@ -66,6 +68,11 @@ class Commands:
     def migration(self) -> MigrationControl:
         """For the commands that move the guest."""
         return self._target.migration
+
+    @property
+    def direct_link(self) -> DirectLinkControl:
+        """For the commands that connect two servers."""
+        return self._target.direct_link
 
     # -- questions --------------------------------------------------------------------------------------------------
 
@@ -194,6 +201,15 @@ def _of_migration(function: MigrationFunction) -> Callable[[Commands, Arguments]
 
 COMMANDS.update(
     {name: Command(_of_migration(function), wanted) for name, (function, wanted) in MIGRATION_COMMANDS.items()}
+)
+
+
+def _of_direct_link(function: DirectLinkFunction) -> Callable[[Commands, Arguments], Awaitable[object]]:
+    return lambda commands, arguments: function(commands.direct_link, arguments)
+
+
+COMMANDS.update(
+    {name: Command(_of_direct_link(function), wanted) for name, (function, wanted) in DIRECT_LINK_COMMANDS.items()}
 )
 
 

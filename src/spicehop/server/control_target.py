@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from spicehop.guests.interface import Pixels
+from spicehop.server.control_direct_link import DirectLinkControl
 from spicehop.server.control_migration import MigrationControl
 
 
@@ -132,6 +133,10 @@ class ControlTarget(Protocol):
     @property
     def migration(self) -> MigrationControl:
         """How the guest moves to another server."""
+
+    @property
+    def direct_link(self) -> DirectLinkControl:
+        """The link to the server from or to which sessions go."""
 
     def spice(self) -> SpiceFacts:
         """As of now."""

@@ -121,6 +121,9 @@ class DirectLink(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        if self._end.over:  # it was closed meanwhile
+            self._transport.abort()
+            return
         self._transport.set_write_buffer_limits(high=2 * SLICE)
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):

@@ -69,6 +69,7 @@ async def serve(settings: Settings, announce: Callable[[Ready], None]) -> None:
         target = ServerControl(server, trace=trace, incoming=settings.incoming is not None)
         _end_at_signals(target, stack)
         await stack.enter_async_context(server)
+        stack.push_async_callback(target.direct_link.close, "the server ends")
         stack.push_async_callback(target.migration.close)
         if agent is not None:
             await stack.enter_async_context(agent.listening(lambda: guest.running, server.wake))
