@@ -9,8 +9,12 @@ from pathlib import Path
 import pytest
 from waiting import until_async
 
+from spicehop.conductor import Options, migrate
 from spicehop.conductor.qmp import QmpAddress, QmpPeer, QmpRefusal
 from spicehop.demo.server_process import ServerProcess
+from spicehop.migration.conducting_events import StepReported
+from spicehop.migration.conducting_result import Outcome
+from spicehop.trace import read
 
 
 class Monitor:
@@ -108,3 +112,21 @@ async def test_a_server_that_ends_says_so(pair: tuple[Monitor, Monitor], tmp_pat
     await source.links("none", False)
     assert (await source("query-direct-link"))["reason"] == "the server ends"
     assert not (tmp_path / "link").exists()
+
+
+@pytest.mark.parametrize("place", ["unix", "tcp"])
+async def test_the_conductor_links_them_for_the_time_of_a_migration(
+    pair: tuple[Monitor, Monitor], tmp_path: Path, place: str
+) -> None:
+    source, target = pair
+    wanted = f"unix:{tmp_path / 'link'}" if place == "unix" else "tcp:127.0.0.1"
+    steps: list[object] = []
+    result = await migrate(
+        Options(source.process.control, target.process.control, direct_link=wanted), progress=steps.append
+    )
+    assert result.outcome is Outcome.MOVED
+    assert any(isinstance(step, StepReported) and f"at {wanted}" in step.sentence for step in steps)
+    for monitor, role in ((source, "source"), (target, "target")):
+        events = [record.event for record in read(monitor.process.trace) if record.event.startswith("direct-link.")]
+        assert events == ["direct-link.listening"] * (role == "target") + ["direct-link.opened", "direct-link.ended"]
+    assert await target.link() == ("none", False)

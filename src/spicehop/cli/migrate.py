@@ -82,6 +82,13 @@ def command(
     downtime_limit: Annotated[
         int | None, typer.Option(metavar="MS", help="Milliseconds that the machine may stand still.")
     ] = None,
+    direct_link: Annotated[
+        str,
+        typer.Option(
+            metavar="PLACE",
+            help="Where two spicehop servers connect for the sessions' state: unix:PATH, tcp:HOST[:PORT] or off.",
+        ),
+    ] = "off",
     timeout: Annotated[
         float, typer.Option(metavar="SECONDS", help="Go back when the machine has not moved by then.")
     ] = 600.0,
@@ -116,6 +123,7 @@ def command(
         max_bandwidth=byte_count(max_bandwidth) if max_bandwidth else None,
         downtime_limit=downtime_limit,
         time_limit=timeout,
+        direct_link=direct_link,
         client_trace=client_trace,
     )
     result = _conduct(options, trace, as_json=as_json)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import assert_never
 
+from spicehop.conductor.direct_link import LinkSetup, link_address
 from spicehop.conductor.qmp import QmpAddress, QmpPeer, QmpRefusal
 from spicehop.errors import ConnectionLost, MigrationError, OperationError, SpicehopError, UsageError
 from spicehop.migration.conducting import Conducting
@@ -74,6 +75,8 @@ class Options:
     """Milliseconds."""
     time_limit: float = 600.0
     """Seconds."""
+    direct_link: str = "off"
+    """Where two spicehop servers are connected for the sessions' state: `unix:PATH`, `tcp:HOST[:PORT]`, or `off`."""
     client_trace: Path | None = None
     """Our own client's trace file, which tells the scheme."""
 
@@ -88,6 +91,7 @@ class Options:
         if self.uri and not self.uri.startswith(("tcp:", "unix:", "vsock:", "fd:")):
             # The return path, without which a failed load looks like a success, needs a socket.
             raise UsageError(f"--uri {self.uri!r} is no socket; give tcp:HOST:PORT or unix:PATH")
+        link_address(self.direct_link)
         return Plan(
             spice=spice_address(self.spice) if self.spice else None,
             cert_subject=self.cert_subject,
@@ -174,6 +178,7 @@ class Conductor:
             Peer.SOURCE: QmpPeer("source", QmpAddress.parse(options.source)),
             Peer.TARGET: QmpPeer("target", QmpAddress.parse(options.target)),
         }
+        self._link = LinkSetup(self._peers[Peer.SOURCE], self._peers[Peer.TARGET], link_address(options.direct_link))
 
     def cancel(self) -> None:
         """Undo the migration; when the machine has moved already, it is finished instead."""
@@ -206,13 +211,25 @@ class Conductor:
                 await peer.connect()
             for name in Peer:
                 self._start(self._listen(name))
+            await self._link_servers()
             result = await self._conduct()
         finally:
+            if not self._abandoned:
+                await self._link.close()
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await asyncio.gather(*(peer.close() for peer in self._peers.values()))
         return await self._decided(result)
+
+    async def _link_servers(self) -> None:
+        failure = await self._link.open()
+        if self._link.place:
+            place = self._link.place
+            self._carry_out(StepReported("direct-link", f"The servers have a direct link, at {place}."))
+        elif failure:
+            sentence = f"There is no direct link between the servers: {failure}. The clients carry their state."
+            self._carry_out(FindingReported(Finding(Severity.WARNING, "no-direct-link", sentence)))
 
     async def _conduct(self) -> Result:
         facts = {name: peer.facts for name, peer in self._peers.items()}
