@@ -35,6 +35,7 @@ from spicehop.migration.state_layouts import MOST_QUEUED, MOST_WAITING, ChannelP
 from spicehop.painting import ClientView
 from spicehop.painting.state import ImageState, SurfaceState, ViewState
 from spicehop.wire import envelope
+from spicehop.wire.agent import Monitor, MonitorsConfig
 from spicehop.wire.constants import ChannelType
 from spicehop.wire.display import Init
 from spicehop.wire.envelope import Envelope, Section
@@ -83,6 +84,8 @@ def pipes(draw: st.DrawFn) -> PipeState:
 
 SMARTCARDS = st.builds(SmartcardState, pipes(), FLAG, st.binary(max_size=100))
 
+MONITORS = st.builds(Monitor, U32, U32, U32, PLACE, PLACE)
+
 
 @st.composite
 def agents(draw: st.DrawFn) -> AgentStates:
@@ -104,9 +107,32 @@ def agents(draw: st.DrawFn) -> AgentStates:
         head is not None and draw(FLAG),
         None if head is None else draw(st.none() | st.binary(max_size=50)),
         tuple(draw(st.lists(st.binary(max_size=50), max_size=4))),
+        draw(st.none() | st.builds(MonitorsConfig, st.just(0), st.lists(MONITORS, max_size=2).map(tuple))),
     )
+    names = st.lists(st.integers(1, 2**32 - 1), max_size=3).map(tuple)
+    routes = st.lists(st.tuples(U32, st.integers(1, 2**32 - 1)), max_size=3).map(tuple)
+    pieces = st.lists(st.binary(max_size=50), max_size=2).map(tuple)
     device = AgentDeviceState(
-        draw(FLAG), draw(st.binary(max_size=50)), draw(U32), draw(U32), device_head, left(device_head), draw(FLAG)
+        draw(FLAG),
+        draw(st.binary(max_size=50)),
+        draw(U32),
+        draw(U32),
+        device_head,
+        left(device_head),
+        draw(FLAG),
+        draw(FLAG),
+        device_head is not None and draw(FLAG),
+        None if device_head is None else draw(st.none() | st.binary(max_size=50)),
+        draw(U32),
+        draw(st.integers(0, 2**20)),
+        draw(st.integers(0, 2**20)),
+        draw(pieces),
+        draw(pieces),
+        draw(st.none() | names),
+        draw(names),
+        draw(routes),
+        draw(routes),
+        draw(routes),
     )
     return AgentStates(client, device)
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Self
 
-from spicehop.channels.serving.agent import MAX_COLLECTED
 from spicehop.channels.serving.agent_parts import AgentClientState, AgentDeviceState, Slice
-from spicehop.channels.serving.agent_routing import MAX_MESSAGE, MessageHead
+from spicehop.channels.serving.agent_reading import MAX_COLLECTED
+from spicehop.channels.serving.agent_routing import MAX_MESSAGE, MAX_TRANSFERS, MessageHead
 from spicehop.channels.serving.channel import ChannelState, QueuedMessage
 from spicehop.channels.serving.cursor import CursorState
 from spicehop.channels.serving.delivery import DeliveryState
@@ -31,6 +31,7 @@ from spicehop.channels.serving.playback import PlaybackState
 from spicehop.channels.serving.record import RecordState
 from spicehop.channels.serving.smartcard import MAX_DATA, SmartcardState
 from spicehop.errors import ProtocolError, StateError
+from spicehop.wire.agent import MonitorsConfig
 from spicehop.wire.agent_constants import CLIENT_TOKENS
 from spicehop.wire.constants import AudioMode, MouseMode
 from spicehop.wire.display import Init
@@ -49,6 +50,9 @@ MOST_QUEUED = 65_536
 MOST_QUEUED_BYTES = 64 * 1024 * 1024
 MOST_WAITING = 65_536
 """Pieces of input that came while the guest stood still."""
+MOST_CLIENTS = 1024
+_SELECTIONS = 3
+_MOST_OWN = 256 * 1024
 _LOCKS = 7
 _MOST_BUTTONS = 0xFFFF
 _MOST_SCANCODES = 4
@@ -487,6 +491,8 @@ class AgentClientPart(Structure):
     has_collected: U8
     collected: Annotated[Data, SizedBytes("I")]
     outlet: Annotated[tuple[Piece, ...], Array(Piece, count="H")]
+    monitors: Annotated[Data, SizedBytes("I")]
+    """A MONITORS_CONFIG, or nothing."""
 
     @classmethod
     def of(cls, state: AgentClientState) -> Self:
@@ -502,6 +508,7 @@ class AgentClientPart(Structure):
             int(state.collected is not None),
             state.collected or b"",
             tuple([Piece(data) for data in state.outlet]),
+            b"" if state.monitors is None else state.monitors.encode(),
         )
 
     def state(self) -> AgentClientState:
@@ -513,6 +520,7 @@ class AgentClientPart(Structure):
         _check(all(len(piece.data) <= _MOST_PIECE for piece in self.outlet), "a piece of a message")
         dropped = _flag(self.dropped, "a flag")
         _check(head is not None or not (collects or dropped), "a part of no message")
+        _check(len(self.monitors) <= MAX_COLLECTED, "an amount of monitors")
         return AgentClientState(
             _flag(self.started, "a flag"),
             self.tokens,
@@ -524,7 +532,16 @@ class AgentClientPart(Structure):
             dropped,
             bytes(self.collected) if collects else None,
             tuple([bytes(piece.data) for piece in self.outlet]),
+            MonitorsConfig.decode(self.monitors) if self.monitors else None,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class RoutePart(Structure):
+    """Which client something is for."""
+
+    key: U32
+    client: U32
 
 
 @dataclass(frozen=True, slots=True)
@@ -541,6 +558,17 @@ class AgentDevicePart(Structure):
     dropped: U8
     has_collected: U8
     collected: Annotated[Data, SizedBytes("I")]
+    writer: U32
+    writer_left: U32
+    padding: U32
+    left_behind: Annotated[tuple[Piece, ...], Array(Piece, count="H")]
+    own: Annotated[tuple[Piece, ...], Array(Piece, count="H")]
+    has_targets: U8
+    targets: Annotated[tuple[int, ...], Array("I", count="H")]
+    clients: Annotated[tuple[int, ...], Array("I", count="H")]
+    asked: Annotated[tuple[RoutePart, ...], Array(RoutePart, count="H")]
+    offered: Annotated[tuple[RoutePart, ...], Array(RoutePart, count="H")]
+    transfers: Annotated[tuple[RoutePart, ...], Array(RoutePart, count="H")]
 
     @classmethod
     def of(cls, state: AgentDeviceState) -> Self:
@@ -555,6 +583,17 @@ class AgentDevicePart(Structure):
             int(state.dropped),
             int(state.collected is not None),
             state.collected or b"",
+            state.writer,
+            state.writer_left,
+            state.padding,
+            _pieces(state.left_behind),
+            _pieces(state.own),
+            int(state.targets is not None),
+            state.targets or (),
+            state.clients,
+            _routes(state.asked),
+            _routes(state.offered),
+            _routes(state.transfers),
         )
 
     def state(self) -> AgentDeviceState:
@@ -563,6 +602,15 @@ class AgentDevicePart(Structure):
         dropped = _flag(self.dropped, "a flag")
         _check(len(self.collected) <= (_MOST_SLICE if collects else 0), "a message of the agent that is read")
         _check(head is not None or not (collects or dropped), "a part of no message of the agent")
+        _check(max(self.writer_left, self.padding) <= MAX_MESSAGE + _AGENT_HEADER, "the rest of an agent's message")
+        pieces = (*self.left_behind, *self.own)
+        _check(sum(len(piece.data) for piece in pieces) <= _MOST_OWN, "an amount of bytes for the agent")
+        named = _flag(self.has_targets, "a flag")
+        names = (*self.targets, *self.clients, *(one.client for one in (*self.asked, *self.offered, *self.transfers)))
+        _check(0 not in names and (named or not self.targets), "a client without a name")
+        _check(max(len(self.targets), len(self.clients)) <= MOST_CLIENTS, "an amount of clients")
+        kinds = len(self.asked), len(self.offered)
+        _check(max(kinds) <= _SELECTIONS and len(self.transfers) <= MAX_TRANSFERS, "an amount of answers")
         return AgentDeviceState(
             _flag(self.connected, "a flag"),
             bytes(self.partial),
@@ -574,4 +622,22 @@ class AgentDevicePart(Structure):
             _flag(self.chunk_open, "a flag"),
             dropped,
             bytes(self.collected) if collects else None,
+            self.writer,
+            self.writer_left,
+            self.padding,
+            tuple([bytes(piece.data) for piece in self.left_behind]),
+            tuple([bytes(piece.data) for piece in self.own]),
+            tuple(self.targets) if named else None,
+            tuple(self.clients),
+            tuple([(one.key, one.client) for one in self.asked]),
+            tuple([(one.key, one.client) for one in self.offered]),
+            tuple([(one.key, one.client) for one in self.transfers]),
         )
+
+
+def _pieces(data: tuple[bytes, ...]) -> tuple[Piece, ...]:
+    return tuple([Piece(one) for one in data])
+
+
+def _routes(entries: tuple[tuple[int, int], ...]) -> tuple[RoutePart, ...]:
+    return tuple([RoutePart(key, client) for key, client in entries])

@@ -25,8 +25,17 @@ class AgentDesk:
         self._guest = guest
         self._device: CharDevice | None = guest.devices.agent
         self._was_open = False
+        self._epoch = 0
+        """Counts how often an agent has come or gone."""
+        self._knows: dict[int, tuple[int, bool]] = {}
+        """By client: the epoch it has heard of last, and whether there was an agent."""
         self._cut_short = False
         self._full_since: dict[int, float] = {}
+        self._names: dict[int, int] = {}
+        """Connection ids by the clients' numbers, those that have left for another server among them."""
+        self._coming: dict[int, int] = {}
+        """Connection ids of the clients that are to come."""
+        self._guest_left = False
 
     @property
     def tokens(self) -> int:
@@ -41,53 +50,92 @@ class AgentDesk:
     def client_left(self, client: int) -> None:
         """A client is gone."""
         self._full_since.pop(client, None)
-        if self.hub.client_left(client) and self._device is not None:
+        self._knows.pop(client, None)
+        self._last_gone(self.hub.client_left(client))
+        self.gave_up(client)
+
+    def _last_gone(self, is_last: bool) -> None:
+        if is_last and self._device is not None:
             self._device.client_changed(present=False)
 
     # -- clients that move ------------------------------------------------------------------------------------------
 
     def hand_out(self, client: int, main: ServerMain) -> None:
         """A client is about to leave for another server: give it all that it takes of what waits for it."""
+        self.hub.flush_partial()
         while (message := self.hub.next_message(client)) is not None:
             main.send(message)
 
     def states(self, client: int, names: Mapping[int, int]) -> AgentStates:
         """What goes with a client that leaves; `names` are the clients' connection ids by their numbers."""
-        return AgentStates(self.hub.client_state(client), self.hub.device_state())
+        self._names.update(names)
+        return AgentStates(self.hub.client_state(client), self.hub.device_state(self._names))
 
     def client_departed(self, client: int) -> None:
         """A client has left for another server with all that is under way."""
+        self._full_since.pop(client, None)
+        self._knows.pop(client, None)
+        self._guest_left = True
+        self.hub.departed(client)
 
-    def expect(self, client: int) -> None:
-        """A client will come from another server."""
+    def guest_came(self) -> None:
+        """The guest has come here from another server: what is left of an earlier stay says nothing of it. Clients
+        that are expected still are.
+        """
+        self._guest_left = False
+        self._names.clear()
+        self._was_open = False
+        self._epoch += self.hub.connected
+        self.hub.begin_anew()
 
-    def gave_up(self, client: int) -> None:
-        """It will not come, or begins anew."""
+    def expect(self, client: int, name: int = 0) -> None:
+        """A client with this connection id will come from another server; call it before the guest runs here."""
+        if self._guest_left:
+            self.guest_came()
+        self._coming[client] = name
+        self.hub.expect(client)
+
+    def gave_up(self, client: int, name: int = 0) -> None:
+        """It will not come, or begins anew; `name` is its connection id, where it was not expected by that."""
+        self._last_gone(self.hub.gave_up(client, name or self._coming.pop(client, 0)))
 
     def client_arrived(self, client: int, name: int, states: AgentStates) -> None:
-        """A client has come from another server with what was under way there."""
-        self.hub.restore(client, states.client, states.device)
-        self._was_open = self._device is not None and self._device.opened
+        """A client has come from another server with what was under way there.
+
+        When the agent has come or gone meanwhile, or the client comes too late, it hears so, and begins anew with it.
+        `ProtocolError` when what it brings contradicts itself.
+        """
+        if self._device is not None:
+            self._look(self._device)
+        had_agent, has_agent = states.device.connected, self.hub.connected
+        if had_agent and has_agent and self.hub.can_arrive(client, name):
+            if not self.hub.resumed:
+                self.hub.resume(states.device)
+            self.hub.client_arrived(client, name, states.client)
+            self._coming.pop(client, None)
+            self._knows[client] = self._epoch, True
+            return
+        self.gave_up(client, name)
+        self._knows[client] = self._epoch - (had_agent or has_agent), had_agent
+
+    # -- the agent and its clients ----------------------------------------------------------------------------------
 
     def pump(self, now: float, mains: Mapping[int, ServerMain]) -> bool:
         """Move what can be moved; True when the guest was given something."""
         device = self._device
         if device is None:
             return False
-        self._look(device, mains)
-        gave = False
-        if self.hub.connected:
-            self.hub.handle_timer(now)
-            gave = self._write(device, now)
-            data = b"-"
-            while data and (wanted := self.hub.wanted):
-                data = device.read(wanted)
-                self.hub.device_data(data)
-            self._cut_short = bool(data)
-            if self.hub.trouble:
-                self.hub.closed()
-                self._tell(mains)
-        while (event := self.hub.next_event()) is not None:
+        running = self._guest.running
+        for client in mains:
+            self._knows.setdefault(client, (self._epoch, self.hub.connected))
+        if self._guest_left and running:
+            self.guest_came()
+        self._look(device)
+        if self.hub.late(now, running=running):
+            self._last_gone(self.hub.give_up())
+        gave = self._carry(device, now) if self.hub.connected else False
+        self._tell(mains)
+        while running and (event := self.hub.next_event()) is not None:
             use_position = event.message.flags & MonitorsFlag.USE_POSITION
             monitors = [
                 (m.x if use_position else 0, m.y if use_position else 0, m.width, m.height)
@@ -101,28 +149,48 @@ class AgentDesk:
                 main.send(message)
         return gave
 
+    def _carry(self, device: CharDevice, now: float) -> bool:
+        """Bytes to the device and from it."""
+        self.hub.handle_timer(now)
+        gave = self._write(device, now)
+        data = b"-"
+        while data and (wanted := self.hub.wanted):
+            data = device.read(wanted)
+            self.hub.device_data(data)
+        self._cut_short = bool(data)
+        if self.hub.trouble:
+            self._changed(opened=False)
+        return gave
+
     def can_go_on(self, mains: Mapping[int, ServerMain]) -> bool:
         """Whether there is room again for what had to wait."""
         if self._cut_short and self.hub.wanted:
             return True
         return any(main.bytes_queued < MAIN_BYTES and self.hub.has_message(client) for client, main in mains.items())
 
-    def _look(self, device: CharDevice, mains: Mapping[int, ServerMain]) -> None:
-        if device.opened == self._was_open:
-            return
-        self._was_open = device.opened
-        if device.opened:
+    def _look(self, device: CharDevice) -> None:
+        if device.opened != self._was_open:
+            self._was_open = device.opened
+            self._changed(opened=device.opened)
+
+    def _changed(self, *, opened: bool) -> None:
+        self._epoch += 1
+        if opened:
             self.hub.opened()
         else:
             self.hub.closed()
-        self._tell(mains)
 
     def _tell(self, mains: Mapping[int, ServerMain]) -> None:
-        for main in mains.values():
+        """Each client hears of an agent that has come or gone, once; one that missed both hears both."""
+        for client, main in mains.items():
+            epoch, had_agent = self._knows.get(client, (self._epoch, self.hub.connected))
+            if epoch == self._epoch:
+                continue
+            self._knows[client] = self._epoch, self.hub.connected
+            if had_agent:
+                main.agent_disconnected()
             if self.hub.connected:
                 main.agent_connected(CLIENT_TOKENS)
-            else:
-                main.agent_disconnected()
 
     def _write(self, device: CharDevice, now: float) -> bool:
         gave = False

@@ -7,11 +7,17 @@ agent gets zeros for it.
 
 What the agent says goes to the client that it answers, where that can be told, else to all (`agent_routing`). A client
 has tokens for what it sends, and gets them back as its slices leave here (dossier D.2).
+
+When the guest moves, its clients follow one by one, in any order, and bring what was under way: each its own, and all
+the same of the device. The first to come says where reading and writing go on (`resume`). What is then read for those
+who are still to come is kept for them, and a message that one of them has half written waits for the rest.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from spicehop.channels.serving.agent_parts import (
     AgentClient,
@@ -20,8 +26,10 @@ from spicehop.channels.serving.agent_parts import (
     Inlet,
     MonitorsWanted,
     Slice,
+    check_messages,
     goes_whole,
 )
+from spicehop.channels.serving.agent_reading import MAX_COLLECTED, DeviceReader, Piece
 from spicehop.channels.serving.agent_routing import (
     AgentFilter,
     MessageHead,
@@ -29,16 +37,10 @@ from spicehop.channels.serving.agent_routing import (
     rewritten_capabilities,
     without_physical_sizes,
 )
-from spicehop.errors import ProtocolError
+from spicehop.errors import ProtocolError, StateError
 from spicehop.wire import agent, main
 from spicehop.wire.agent_constants import CLIENT_TOKENS, UNLIMITED_TOKENS, AgentMessageType, AgentPort
-from spicehop.wire.agent_stream import (
-    AGENT_HEADER_SIZE,
-    CHUNK_HEADER_SIZE,
-    ChunkHeader,
-    encode_agent_message,
-    encode_chunk,
-)
+from spicehop.wire.agent_stream import AGENT_HEADER_SIZE, encode_agent_message, encode_chunk
 from spicehop.wire.constants import AGENT_CHUNK_BYTES
 from spicehop.wire.layout import Message
 
@@ -50,8 +52,10 @@ TOKENS_AT_ONCE = 5
 """Tokens are given back in this number, as the reference does."""
 CLIENT_BYTES = 1024 * 1024
 """Bytes of the agent that may wait for one client; while there are more the agent is not read."""
-MAX_COLLECTED = 16 * 1024
-"""Longest message that is read here as a whole: capabilities and monitors."""
+ARRIVAL_SECONDS = 15.0
+"""Once the guest runs here, clients that it had elsewhere have this long to come: a source ends after 10."""
+ANYONE = 0
+"""The one client of a server that does not name it."""
 
 
 class AgentHub:
@@ -71,15 +75,17 @@ class AgentHub:
         self._left_behind: deque[bytes] = deque()
         self._padding = 0
         self._own: deque[bytes] = deque()
-        self._partial = b""
-        self._chunk_left = 0
-        self._chunk_port = 0
-        self._chunk_open = False
-        self._head: MessageHead | None = None
-        self._left = 0
-        self._targets: tuple[int, ...] = ()
-        self._collected: bytes | None = None
+        self._reader = DeviceReader(self.rules)
         self._events: deque[MonitorsWanted] = deque()
+        self._departed: list[int] = []
+        self._expected: set[int] = set()
+        """Clients that will come from another server, by the numbers that they have here."""
+        self._resumed = False
+        self._awaited: dict[int, AgentClient] = {}
+        """Clients of the stream that was resumed which are not here yet, by their names below zero."""
+        self._given_up: set[int] = set()
+        self._writer_left = 0
+        self._waiting_since: float | None = None
 
     # -- the agent comes and goes -----------------------------------------------------------------------------------
 
@@ -89,7 +95,13 @@ class AgentHub:
         self.connected, self.trouble = True, ""
 
     def closed(self) -> None:
-        """The agent is gone: nothing of the stream is left."""
+        """The agent is gone: nothing of the stream is left, nor of one that clients have yet to bring."""
+        if self.connected:
+            self._expected.clear()
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Another guest is here, or will be: its agent is not the one that was here. Expected clients still are."""
         self._forget()
         self.connected = False
 
@@ -99,8 +111,10 @@ class AgentHub:
         self._writer, self._writer_in_message, self._writer_idle_since, self._padding = None, False, None, 0
         self._left_behind.clear()
         self._own.clear()
-        self._partial, self._chunk_left, self._chunk_open = b"", 0, False
-        self._head, self._left, self._targets, self._collected = None, 0, (), None
+        self._reader = DeviceReader(self.rules)
+        self._departed.clear()
+        self._resumed, self._awaited, self._writer_left = False, {}, 0
+        self._given_up.clear()
 
     # -- clients ----------------------------------------------------------------------------------------------------
 
@@ -108,7 +122,7 @@ class AgentHub:
         """A client opens the stream and takes `tokens` slices; True when it is the first one."""
         if not self.connected or client in self._clients:
             return False
-        first = not self._clients
+        first = not self._clients and not self._awaited
         self._clients[client] = AgentClient(tokens)
         return first
 
@@ -118,17 +132,11 @@ class AgentHub:
         if gone is None:
             return False
         self._routes.forget(client)
-        if self._writer == client:
-            if self._writer_in_message:
-                rest = gone.inlet.rest_of_message()
-                self._left_behind.extend(piece.data for piece in rest if piece.raw)
-                self._padding = sum(len(piece.data) for piece in rest if not piece.raw) + (
-                    gone.inlet.left if not gone.inlet.complete else 0
-                )
-            self._writer, self._writer_in_message, self._writer_idle_since = None, False, None
-        if not self._clients:
-            self._own.append(encode_agent_message(agent.ClientDisconnected()))
-        return not self._clients
+        if self._writer == client and self._writer_in_message:
+            self._fill_up(*gone.inlet.unwritten())
+        elif self._writer == client:
+            self._writer = None
+        return self._nobody_left()
 
     def started(self, client: int) -> bool:
         """Whether a client has opened the stream."""
@@ -193,7 +201,12 @@ class AgentHub:
         if inlet.collected is not None and inlet.head.type == AgentMessageType.MONITORS_CONFIG:
             body = inlet.collected[AGENT_HEADER_SIZE:]
             wanted = agent.MonitorsConfig.decode(body)
-            self._events.append(MonitorsWanted(client, wanted))
+            self._note(MonitorsWanted(client, wanted))
+
+    def _note(self, event: MonitorsWanted) -> None:
+        """Of what a client wants only the last counts."""
+        self._events = deque(one for one in self._events if one.client != event.client)
+        self._events.append(event)
 
     def next_event(self) -> MonitorsWanted | None:
         """What the server must know of the clients' messages, in order."""
@@ -203,6 +216,8 @@ class AgentHub:
 
     def next_chunk(self, now: float) -> bytes:
         """What to offer to the device, with its chunk header; call `chunk_taken` when it has taken it."""
+        if self.waits:
+            return b""
         if self._left_behind:
             return self._left_behind[0]
         if self._padding:
@@ -214,7 +229,10 @@ class AgentHub:
 
     def _next_inlet(self, now: float) -> Inlet | None:
         if self._writer is not None and self._writer_in_message:
-            inlet = self._clients[self._writer].inlet
+            known = self._clients.get(self._writer)
+            if known is None:
+                return None  # it is on its way here, or elsewhere
+            inlet = known.inlet
             if inlet.slices:
                 self._writer_idle_since = None
                 return inlet
@@ -222,7 +240,7 @@ class AgentHub:
                 self._writer_idle_since = now
             return None
         for client, known in tuple(self._clients.items()):
-            if self._may_begin(known.inlet):
+            if not self._departed and self._may_begin(known.inlet):
                 # Whoever writes goes to the end of the line.
                 self._clients[client] = self._clients.pop(client)
                 self._writer = client
@@ -249,7 +267,9 @@ class AgentHub:
             self._writer_in_message = not piece.last
 
     def next_deadline(self) -> float | None:
-        """When the others have waited long enough for a message that has begun."""
+        """When the others have waited long enough for a message that has begun, or for a client that is to come."""
+        if self._waiting_since is not None:
+            return self._waiting_since + ARRIVAL_SECONDS
         if self._writer_idle_since is None or not self._others_wait:
             return None
         return self._writer_idle_since + PATIENCE
@@ -259,22 +279,23 @@ class AgentHub:
         return any(known.inlet.complete for client, known in self._clients.items() if client != self._writer)
 
     def handle_timer(self, now: float) -> None:
-        """Call when `next_deadline` has passed."""
-        deadline = self.next_deadline()
-        if deadline is None or now < deadline or self._writer is None:
+        """Call when `next_deadline` has passed; what it says of clients that are to come is for `late`."""
+        since = self._writer_idle_since
+        if since is None or not self._others_wait or now < since + PATIENCE or self._writer is None:
             return
         inlet = self._clients[self._writer].inlet
-        self._padding, inlet.dropped = inlet.left, True
-        self._writer, self._writer_in_message, self._writer_idle_since = None, False, None
+        inlet.dropped = True
+        self._fill_up((), inlet.left)
 
     # -- from the agent ---------------------------------------------------------------------------------------------
 
     @property
     def wanted(self) -> int:
         """Bytes to read from the device now: none without a client, or while one of them has too much waiting."""
-        if not self._clients or self.trouble:
+        listeners = (*self._clients.values(), *self._awaited.values())
+        if not listeners or self.trouble or self.waits:
             return 0
-        fullest = max(known.outlet_size for known in self._clients.values())
+        fullest = max(known.outlet_size for known in listeners)
         return max(0, min(CLIENT_BYTES - fullest, 16 * AGENT_CHUNK_BYTES))
 
     def full_clients(self) -> tuple[int, ...]:
@@ -285,78 +306,26 @@ class AgentHub:
         """Bytes of the device. What the agent gets wrong ends its stream (`trouble`), not the clients'."""
         if self.trouble:
             return
-        self._partial += data
+        self._give(self._reader.feed(data, self._targets_of))
+
+    def flush_partial(self) -> None:
+        """What has been read of a message and makes no whole slice goes on all the same: clients are about to leave,
+        and libspice's migration data has no place for it.
+        """
+        self._give(self._reader.flush(self._targets_of, lone=len(self._clients) == 1))
+
+    def _give(self, pieces: Iterator[Piece]) -> None:
         try:
-            while self._take_from_device():
-                pass
+            for piece in pieces:
+                for client in piece.targets:
+                    known = self._clients.get(client) or self._awaited.get(client)
+                    if known is not None:
+                        known.give(piece.data, begins=piece.begins)
         except ProtocolError as error:
             self.trouble = str(error)
-            self._partial = b""
 
-    def _take_from_device(self) -> bool:
-        """Chunks may be as long as their messages: spice-vdagentd sends each message in one."""
-        if not self._chunk_left:
-            if len(self._partial) < CHUNK_HEADER_SIZE:
-                return False
-            header = ChunkHeader.decode(self._partial[:CHUNK_HEADER_SIZE])
-            self._partial = self._partial[CHUNK_HEADER_SIZE:]
-            self._chunk_left, self._chunk_port = header.size, header.port
-            return True
-        if self._chunk_open:
-            if len(self._partial) < AGENT_HEADER_SIZE:
-                return False
-            size = AGENT_HEADER_SIZE + MessageHead.of(self._partial).size
-            self._chunk_left, self._chunk_open = min(size, AGENT_CHUNK_BYTES), False
-        if self._chunk_port != AgentPort.CLIENT:
-            taken = min(self._chunk_left, len(self._partial))
-            self._advance_chunk(taken)
-            return bool(taken)
-        if self._head is None:
-            if self._chunk_left < AGENT_HEADER_SIZE:
-                raise ProtocolError("the agent's first chunk of a message is shorter than a header")
-            if len(self._partial) < AGENT_HEADER_SIZE + 1 and len(self._partial) < self._chunk_left:
-                return False
-            self._begin_message()
-        size = min(self._left, self._chunk_left, AGENT_CHUNK_BYTES)
-        if len(self._partial) < size:
-            return False
-        if size == 0:
-            raise ProtocolError("the agent's chunk goes on behind the end of its message")
-        piece = self._advance_chunk(size)
-        self._left -= size
-        self._give(piece)
-        if not self._left:
-            self._end_message()
-        return True
-
-    def _advance_chunk(self, size: int) -> bytes:
-        taken, self._partial = self._partial[:size], self._partial[size:]
-        self._chunk_left -= size
-        return taken
-
-    def _begin_message(self) -> None:
-        head = MessageHead.of(self._partial)
-        self._head, self._left = head, AGENT_HEADER_SIZE + head.size
-        self._targets = self._routes.targets(head, tuple(self._clients)) if self.rules.lets_out(head.type) else ()
-        if head.type == AgentMessageType.ANNOUNCE_CAPABILITIES and head.size <= MAX_COLLECTED:
-            self._collected = b""
-
-    def _give(self, piece: bytes) -> None:
-        if self._collected is not None:
-            self._collected += piece
-            return
-        for client in self._targets:
-            known = self._clients.get(client)
-            if known is not None:
-                known.outlet.append(piece)
-                known.outlet_size += len(piece)
-
-    def _end_message(self) -> None:
-        if self._collected is not None:
-            message = rewritten_capabilities(self._collected, self.rules.removed, self.rules.added)
-            self._collected = None
-            self._give(message)
-        self._head, self._targets = None, ()
+    def _targets_of(self, head: MessageHead) -> tuple[int, ...]:
+        return self._routes.targets(head, (*self._clients, *self._awaited))
 
     # -- towards the clients ----------------------------------------------------------------------------------------
 
@@ -385,7 +354,7 @@ class AgentHub:
             return False
         return known.inlet.owed >= TOKENS_AT_ONCE or bool(known.outlet and known.tokens)
 
-    # -- state ------------------------------------------------------------------------------------------------------
+    # -- to another server ------------------------------------------------------------------------------------------
 
     def client_state(self, client: int) -> AgentClientState:
         """What is under way with one client."""
@@ -393,6 +362,7 @@ class AgentHub:
         if known is None:
             return AgentClientState(False, 0, CLIENT_TOKENS, 0, (), None, 0, False, None, ())
         inlet = known.inlet
+        monitors = [event.message for event in self._events if event.client == client]
         return AgentClientState(
             True,
             known.tokens,
@@ -404,39 +374,194 @@ class AgentHub:
             inlet.dropped,
             inlet.collected,
             tuple(known.outlet),
+            monitors[-1] if monitors else None,
         )
 
-    def device_state(self) -> AgentDeviceState:
-        """What is under way at the device."""
-        return AgentDeviceState(
-            self.connected,
-            self._partial,
-            self._chunk_left,
-            self._chunk_port,
-            self._head,
-            self._left,
-            self._writer_in_message,
-            self._chunk_open,
-            self._head is not None and self._collected is None and not self._targets,
-            self._collected,
+    def device_state(self, names: Mapping[int, int] | None = None) -> AgentDeviceState:
+        """What is under way at the device, with the clients' connection ids by their numbers; without `names` the
+        numbers are names. What a client without a name has begun is filled up at the target.
+        """
+
+        def name(client: int) -> int | None:
+            return -client if client < 0 else client if names is None else names.get(client)
+
+        def named(clients: Iterable[int]) -> tuple[int, ...]:
+            return tuple([one for one in map(name, clients) if one])
+
+        def table(entries: Mapping[int, int]) -> tuple[tuple[int, int], ...]:
+            return tuple([(key, one) for key, client in entries.items() if (one := name(client))])
+
+        writer, left, padding = 0, 0, self._padding
+        if self._writer is not None and self._writer_in_message:
+            known = self._clients.get(self._writer)
+            writer = name(self._writer) or 0
+            left = self._writer_left if known is None else known.inlet.unwritten()[1]
+            if not writer and self._writer != ANYONE:
+                padding, left = padding + left, 0
+        anyone = ANYONE in self._awaited
+        return replace(
+            self._reader.state(),
+            connected=self.connected,
+            writer_in_message=self._writer_in_message and bool(writer or self._writer == ANYONE),
+            writer=writer,
+            writer_left=left,
+            padding=padding,
+            left_behind=tuple(self._left_behind),
+            own=tuple(self._own),
+            targets=None if anyone else named(self._reader.targets),
+            clients=named((*self._clients, *self._departed, *self._awaited)),
+            asked=table(self._routes.asked),
+            offered=table(self._routes.offered),
+            transfers=table(self._routes.transfers),
         )
 
-    def restore(self, client: int, state: AgentClientState, device: AgentDeviceState) -> None:
-        """Go on with the one client of another server."""
-        self._forget()
-        self.connected = device.connected
-        self._partial, self._chunk_left, self._chunk_port = device.partial, device.chunk_left, device.chunk_port
-        self._chunk_open = device.chunk_open
-        self._head, self._left, self._collected = device.head, device.left, device.collected
+    def departed(self, client: int) -> None:
+        """A client has gone to another server with its state: the agent hears nothing of that, and gets nothing more
+        from here before all is begun anew.
+        """
+        gone = self._clients.pop(client, None)
+        if gone is None:
+            return
+        self._events = deque(event for event in self._events if event.client != client)
+        self._departed.append(client)
+        if self._writer == client and self._writer_in_message:
+            self._writer_left = gone.inlet.unwritten()[1]
+
+    # -- from another server ----------------------------------------------------------------------------------------
+
+    @property
+    def waits(self) -> bool:
+        """Whether nothing is read or written, because the first of the clients that come must say where that stands."""
+        return bool(self._expected) and not self._resumed
+
+    @property
+    def resumed(self) -> bool:
+        """Whether this is the stream of another server, that goes on here."""
+        return self._resumed
+
+    def expect(self, client: int) -> None:
+        """A client will come from another server."""
+        self._expected.add(client)
+
+    def gave_up(self, client: int, name: int = 0) -> bool:
+        """A client will not come with state, though it may come; with its connection id it is as if it had left at the
+        server before. True when nobody is left of those that the agent knew.
+        """
+        was_expected = client in self._expected
+        self._expected.discard(client)
+        if name:
+            self._given_up.add(name)
+        if -name in self._awaited and (name or was_expected):
+            return self._lost(-name)
+        # Clients were to come, and nobody came who could say how far the stream was.
+        nobody_came = was_expected and not self._expected and not self._resumed
+        return nobody_came and self.connected and self._nobody_left()
+
+    def resume(self, device: AgentDeviceState) -> None:
+        """Go on with the stream of another server, whose clients arrive one after the other. Call it before the first
+        does, and before anything is read or written here.
+        """
+        self._resumed, self.connected, self.trouble = True, device.connected, ""
+        lone = device.targets is None and not device.clients
+        self._awaited = {ANYONE: AgentClient(0)} if lone else {-name: AgentClient(0) for name in device.clients}
+        self._reader.restore(device, (ANYONE,) if device.targets is None else tuple(-name for name in device.targets))
+        self._writer = -device.writer if device.writer_in_message else None
+        self._writer_in_message, self._writer_left = device.writer_in_message, device.writer_left
+        self._left_behind, self._padding = deque(device.left_behind), device.padding
+        self._own = deque(device.own)
+        for table, entries in (
+            (self._routes.asked, device.asked),
+            (self._routes.offered, device.offered),
+            (self._routes.transfers, device.transfers),
+        ):
+            here = dict(table)
+            table.clear()
+            table.update({key: -name for key, name in entries} | here)
+        if self._writer is not None and self._writer not in self._awaited:
+            self._fill_up((), self._writer_left)
+        for name in tuple(self._given_up):
+            if -name in self._awaited:
+                self._lost(-name)
+
+    def can_arrive(self, client: int, name: int) -> bool:
+        """Whether a client is expected, and was not given up meanwhile under its connection id."""
+        return client in self._expected and name not in self._given_up
+
+    def client_arrived(self, client: int, name: int, state: AgentClientState) -> None:
+        """A client that was expected is here with what was under way there; `name` is its connection id.
+        `ProtocolError` when its state contradicts the stream's.
+        """
+        if client not in self._expected:
+            raise StateError(f"nobody expects the client {client}")
+        key = -name if -name in self._awaited else ANYONE
+        writes = self._writer_in_message and self._writer == key
+        if state.started:
+            check_messages(state, within=writes, within_left=self._writer_left if writes else 0)
+        self._expected.discard(client)
+        waiting = self._awaited.pop(key, None)
         if not state.started:
             self._left_behind.extend(piece.data for piece in state.slices if piece.raw)
+            if writes:
+                self._fill_up((), self._writer_left)
             return
         inlet = Inlet(tokens=state.inlet_tokens, owed=state.owed, head=state.head, left=state.left)
         inlet.dropped, inlet.collected = state.dropped, state.collected
         for piece in state.slices:
             inlet.put(piece)
-        size = sum(len(piece) for piece in state.outlet)
-        self._clients[client] = AgentClient(state.tokens, inlet, deque(state.outlet), size)
-        self._targets = (client,) if self._head is not None and not device.dropped else ()
-        if device.writer_in_message:
-            self._writer, self._writer_in_message = client, True
+        outlet = deque((*state.outlet, *(waiting.outlet if waiting is not None else ())))
+        self._clients[client] = AgentClient(state.tokens, inlet, outlet, sum(map(len, outlet)))
+        self._routes.rename(key, client)
+        self._reader.targets = tuple([client if one == key else one for one in self._reader.targets])
+        if writes:
+            self._writer = client
+        if state.monitors is not None:
+            self._note(MonitorsWanted(client, state.monitors))
+
+    def restore(self, client: int, state: AgentClientState, device: AgentDeviceState) -> None:
+        """Go on with the one client of another server."""
+        self._forget()
+        self.expect(client)
+        self.resume(device)
+        self.client_arrived(client, client, state)
+
+    def late(self, now: float, *, running: bool) -> bool:
+        """Whether clients that should be here have had all their time; `running` when the guest is here. Call
+        `give_up` then.
+        """
+        if not self._expected and not self._awaited:
+            self._waiting_since = None
+            return False
+        if self._waiting_since is None and running:
+            self._waiting_since = now
+        return self._waiting_since is not None and now >= self._waiting_since + ARRIVAL_SECONDS
+
+    def give_up(self) -> bool:
+        """Nobody else comes; True when with that nobody is left."""
+        self._waiting_since = None
+        last = [self._lost(key) for key in tuple(self._awaited)]
+        last += [self.gave_up(client) for client in tuple(self._expected)]
+        return any(last)
+
+    def _lost(self, key: int) -> bool:
+        del self._awaited[key]
+        self._given_up.add(-key)
+        self._routes.forget(key)
+        self._reader.targets = tuple([one for one in self._reader.targets if one != key])
+        if self._writer == key and self._writer_in_message:
+            self._fill_up((), self._writer_left)
+        return self._nobody_left()
+
+    def _fill_up(self, rest: Iterable[bytes], left: int) -> None:
+        """Whose message is being written is gone."""
+        self._left_behind.extend(rest)
+        self._padding += left
+        self._writer, self._writer_in_message, self._writer_idle_since = None, False, None
+
+    def _nobody_left(self) -> bool:
+        """Tell the agent when there is no client any more."""
+        if self._clients or self._awaited or self._departed or self.waits:
+            return False
+        farewell = encode_agent_message(agent.ClientDisconnected())
+        if farewell not in self._own:
+            self._own.append(farewell)
+        return True

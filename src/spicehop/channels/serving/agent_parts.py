@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from spicehop.channels.serving.agent_routing import MessageHead
+from spicehop.errors import ProtocolError
 from spicehop.wire import agent
 from spicehop.wire.agent_constants import CLIENT_TOKENS, AgentMessageType, AgentPort
 from spicehop.wire.agent_stream import AGENT_HEADER_SIZE, encode_chunk
@@ -50,8 +51,13 @@ class Inlet:
     """Tokens to be given back."""
 
     def put(self, piece: Slice) -> None:
-        """Add a slice."""
-        self.slices.append(piece)
+        """Add a slice; small ones of a message that is stored are joined."""
+        before = self.slices[-1] if self.slices else piece
+        joined = before is not piece and piece.credited and before.credited and not before.last
+        if joined and len(before.data) + len(piece.data) <= AGENT_CHUNK_BYTES:
+            self.slices[-1] = Slice(before.data + piece.data, before.first, piece.last, True)
+        else:
+            self.slices.append(piece)
         self.size += len(piece.data)
         self.complete += piece.last
 
@@ -71,6 +77,12 @@ class Inlet:
                 break
         return rest
 
+    def unwritten(self) -> tuple[list[bytes], int]:
+        """Of the message that is being written: bytes that go to the device as they are, and how many follow."""
+        rest = self.rest_of_message()
+        left = sum(len(piece.data) for piece in rest if not piece.raw)
+        return [piece.data for piece in rest if piece.raw], left + (0 if self.complete else self.left)
+
 
 @dataclass(slots=True)
 class AgentClient:
@@ -81,6 +93,14 @@ class AgentClient:
     inlet: Inlet = field(default_factory=Inlet)
     outlet: deque[bytes] = field(default_factory=deque)
     outlet_size: int = 0
+
+    def give(self, piece: bytes, *, begins: bool) -> None:
+        """A piece of a message for the client; small ones of a message are joined."""
+        if not begins and self.outlet and len(self.outlet[-1]) + len(piece) <= AGENT_CHUNK_BYTES:
+            self.outlet[-1] += piece
+        else:
+            self.outlet.append(piece)
+        self.outlet_size += len(piece)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +117,16 @@ class AgentClientState:
     dropped: bool
     collected: bytes | None
     outlet: tuple[bytes, ...]
+    monitors: agent.MonitorsConfig | None = None
+    """What the client asks for, and the guest has not been told yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class AgentDeviceState:
-    """What is under way at the device: bytes read and not yet whole, and the message that is being written."""
+    """What is under way at the device: bytes read and not yet whole, and the message that is being written.
+
+    Clients are named by their connection ids, which they keep when they move.
+    """
 
     connected: bool
     partial: bytes
@@ -118,6 +143,51 @@ class AgentDeviceState:
     """What is left of the message goes to no client."""
     collected: bytes | None = None
     """A message that is read here before it goes on."""
+    writer: int = 0
+    """Whose message is being written when `writer_in_message`; 0 where it is the only client's."""
+    writer_left: int = 0
+    """Bytes of it that the device has not taken."""
+    padding: int = 0
+    """Zeros that the device gets for the rest of a message whose client is gone."""
+    left_behind: tuple[bytes, ...] = ()
+    """Bytes that the device gets as they are, before all else."""
+    own: tuple[bytes, ...] = ()
+    """Messages of the server to the agent."""
+    targets: tuple[int, ...] | None = None
+    """Who gets the message that is being read; None for the only client."""
+    clients: tuple[int, ...] = ()
+    """Who has opened the stream."""
+    asked: tuple[tuple[int, int], ...] = ()
+    """As in `Routes`, like the two that follow."""
+    offered: tuple[tuple[int, int], ...] = ()
+    transfers: tuple[tuple[int, int], ...] = ()
+
+
+def check_messages(state: AgentClientState, *, within: bool, within_left: int) -> None:
+    """`ProtocolError` when a client's slices would break the stream that it shares with others.
+
+    They are whole messages but for the last, which the client goes on with, and for the first when the client is
+    `within` one that is being written: of that `within_left` bytes are left, 0 where that is not known.
+    """
+    left = within_left
+    is_known = not within or bool(within_left)
+    for piece in state.slices:
+        if piece.raw:
+            return
+        if piece.first is within:
+            raise ProtocolError("a client's slices for the agent do not begin where its last message ended")
+        if piece.first:
+            left, is_known = AGENT_HEADER_SIZE + MessageHead.of(piece.data).size, True
+        left -= len(piece.data)
+        if is_known and (left < 0 or (left == 0) is not piece.last):
+            raise ProtocolError("a client's slices for the agent are no whole message")
+        within = not piece.last
+    head = state.head
+    if within:
+        if head is None or state.dropped or (is_known and left != state.left):
+            raise ProtocolError("a client does not go on with its message for the agent")
+    elif head is not None and not state.dropped and (state.collected is None or not goes_whole(head)):
+        raise ProtocolError("the beginning of a client's message for the agent is missing")
 
 
 def goes_whole(head: MessageHead) -> bool:

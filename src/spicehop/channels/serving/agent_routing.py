@@ -155,6 +155,13 @@ class Routes:
                 target = None
         return (target,) if target in clients else clients
 
+    def rename(self, old: int, new: int) -> None:
+        """A client has another number."""
+        for table in (self.asked, self.offered, self.transfers):
+            for key, value in table.items():
+                if value == old:
+                    table[key] = new
+
     def forget(self, client: int) -> None:
         """A client is gone."""
         for table in (self.asked, self.offered, self.transfers):
