@@ -36,7 +36,7 @@ class Pair:
         handed: list[wire.LinkMessage] = []
         for _ in range(3):
             for one, other in ((self.source, self.target), (self.target, self.source)):
-                for data in one.drain():
+                for data in map(bytes, one.drain()):
                     other.feed(data, self.now)
                 while (message := other.next_message()) is not None:
                     handed.append(message)

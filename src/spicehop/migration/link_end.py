@@ -13,6 +13,7 @@ from spicehop.channels.machine import Machine
 from spicehop.errors import ProtocolError, StateError
 from spicehop.wire import direct_link as wire
 from spicehop.wire.direct_link import FORMAT, OLDEST_READER, FrameReader, Goodbye, Hello, KeepAlive, LinkMessage, Side
+from spicehop.wire.layout import Data
 
 HELLO_SECONDS = 8.0
 """For the peer's Hello, however slowly it comes."""
@@ -88,7 +89,7 @@ class LinkEnd:
         self._readable = True
         self._began = self._heard = now
         self._said = now
-        self._out: list[bytes] = [wire.PREAMBLE + wire.encode_frame(self._hello)]
+        self._out: list[Data] = [wire.PREAMBLE + wire.encode_frame(self._hello)]
 
     @property
     def state(self) -> LinkState:
@@ -148,7 +149,7 @@ class LinkEnd:
             reason = f"{reason}, in the middle of a message"
         self._happened(LinkInput.CONNECTION_LOST, reason)
 
-    def drain(self) -> list[bytes]:
+    def drain(self) -> list[Data]:
         """What is to be written, in order."""
         out, self._out = self._out, []
         return out
@@ -212,4 +213,4 @@ class LinkEnd:
             self._say(Goodbye(reason))
 
     def _say(self, message: LinkMessage) -> None:
-        self._out.append(wire.encode_frame(message))
+        self._out += wire.encode_parts(message)

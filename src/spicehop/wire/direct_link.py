@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Annotated, Any, ClassVar, TypeVar
 
@@ -131,6 +131,8 @@ class LinkMessage(Structure):
     SENDER: ClassVar[Side | None] = None
     """Who may send it; None for both."""
     LIMIT: ClassVar[int] = MAX_BODY
+    BULK: ClassVar[str] = ""
+    """The last field, when it may be so large that it is better not copied."""
 
 
 _KINDS: dict[int, type[LinkMessage]] = {}
@@ -204,6 +206,7 @@ class StateAhead(FromSource):
 
     KIND: ClassVar[int] = 17
     LIMIT: ClassVar[int] = 4 + MAX_STATE
+    BULK: ClassVar[str] = "envelope"
     envelope: Rest
 
 
@@ -214,6 +217,7 @@ class SessionHanded(FromSource):
 
     KIND: ClassVar[int] = 18
     LIMIT: ClassVar[int] = 4 + MAX_STATE
+    BULK: ClassVar[str] = "envelope"
     envelope: Rest
 
 
@@ -224,6 +228,7 @@ class LateBytes(FromSource):
 
     KIND: ClassVar[int] = 19
     LIMIT: ClassVar[int] = 6 + MAX_CLIENT_BYTES
+    BULK: ClassVar[str] = "data"
     channel: U8
     channel_id: U8
     data: Rest
@@ -319,6 +324,7 @@ class ChannelReturned(FromTarget):
 
     KIND: ClassVar[int] = 37
     LIMIT: ClassVar[int] = 6 + MAX_CLIENT_BYTES
+    BULK: ClassVar[str] = "data"
     channel: U8
     channel_id: U8
     data: Rest
@@ -345,11 +351,19 @@ class SessionHere(FromTarget):
 
 def encode_frame(message: LinkMessage) -> bytes:
     """The message with its head; `StateError` for one that is too large."""
-    body = message.encode()
-    if len(body) > message.LIMIT:
+    return b"".join(encode_parts(message))
+
+
+def encode_parts(message: LinkMessage) -> tuple[Data, ...]:
+    """The same in pieces, the large one being the message's own bytes."""
+    bulk: Data = getattr(message, message.BULK) if message.BULK else b""
+    body = (replace(message, **{message.BULK: b""}) if message.BULK else message).encode()
+    length = len(body) + len(bulk)
+    if length > message.LIMIT:
         name = type(message).__name__
-        raise StateError(f"a {name} of {len(body)} bytes cannot be sent, {message.LIMIT} are the most")
-    return _HEAD.pack(message.KIND, 0, 0, len(body)) + body
+        raise StateError(f"a {name} of {length} bytes cannot be sent, {message.LIMIT} are the most")
+    head = _HEAD.pack(message.KIND, 0, 0, length) + body
+    return (head, bulk) if len(bulk) else (head,)
 
 
 def encode_skippable(kind: int, body: bytes) -> bytes:
