@@ -22,17 +22,18 @@ def port_of(server: ServerProcess) -> int:
     return int(server.url.rpartition(":")[2])
 
 
-@pytest.mark.parametrize("scheme", ["switch-host", "semi-seamless"])
+@pytest.mark.parametrize("scheme", ["switch-host", "semi-seamless", "seamless"])
 async def test_spice_gtk_goes_where_it_is_sent(
     start_gtk_client: StartGtkClient, tmp_path: Path, scheme: str
 ) -> None:
     """There: it types before and after, and nothing of that is lost or doubled. Semi-seamless it keeps its channels."""
-    letting_in = ("--accept-unannounced-migration",) if scheme == "semi-seamless" else ()
+    letting_in = ("--accept-unannounced-migration",) if scheme != "switch-host" else ()
+    moving = ("--seamless-migration", "on") if scheme == "seamless" else ()
     folders = [tmp_path / name for name in "ab"]
     for folder in folders:
         folder.mkdir()
     async with (
-        ServerProcess(folders[0]) as a,
+        ServerProcess(folders[0], arguments=moving) as a,
         ServerProcess(folders[1], arguments=("--incoming", f"unix:{tmp_path / 'move'}", *letting_in)) as b,
     ):
         source = QmpPeer("source", QmpAddress(path=a.control))
@@ -54,9 +55,11 @@ async def test_spice_gtk_goes_where_it_is_sent(
                     "the inputs channel again",
                 )
             else:
-                async for event, _ in source.events():
+                async for event, data in source.events():
                     if event == "SPICE_MIGRATE_COMPLETED":
+                        clients = data["clients"]
                         break
+                assert [(one["scheme"], one["outcome"]) for one in clients] == [(scheme, "moved")]
                 assert not [one for one in client.events[seen:] if one["event"] == "channel-event"]
             client.send("keys", codes=CODES, hz=100)
             await until(lambda: " key n=15 " in b.guest_log.read_text(), timeout=20)

@@ -111,6 +111,7 @@ class LeavingSession:
         """Channels that the client has: those that it links at the target."""
         self._carrier = ThroughClient(client, self._keys)
         self._lost: dict[ChannelKey, str] = {}
+        self._steps: tuple[object, ...] = ()
         if ahead:
             self._begin(seamless=seamless)
         else:
@@ -187,16 +188,18 @@ class LeavingSession:
                 self.reason = reason
             self._step(LeavingInput.CLIENT_GONE, now)
 
-    def progress(self, now: float) -> None:
-        """Call after bytes were read or written."""
-        if self.state is LeavingState.HANDING_CHANNELS:
-            self._carrier.progress()
-            if self._carrier.channels_handed:
-                self._step(LeavingInput.CHANNELS_HANDED, now)
-        elif self.state is LeavingState.HANDING_MAIN:
-            self._carrier.progress()
-            if self._carrier.main_handed:
-                self._step(LeavingInput.MAIN_HANDED, now)
+    def progress(self, now: float) -> bool:
+        """Call after bytes were read or written, until it is False; when it is True there may be more to write."""
+        if self.state not in (LeavingState.HANDING_CHANNELS, LeavingState.HANDING_MAIN):
+            return False
+        before = self._steps
+        self._carrier.progress()
+        if self.state is LeavingState.HANDING_CHANNELS and self._carrier.channels_handed:
+            self._step(LeavingInput.CHANNELS_HANDED, now)
+        elif self.state is LeavingState.HANDING_MAIN and self._carrier.main_handed:
+            self._step(LeavingInput.MAIN_HANDED, now)
+        self._steps = (self.state, *(machine.departure for machine in self._client.machines().values()))
+        return self._steps != before
 
     def next_deadline(self) -> float | None:
         """When time is up."""

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from spicehop.channels.serving.channel import ServerChannel
 from spicehop.channels.serving.cursor import ServerCursor
+from spicehop.channels.serving.departing import DepartureStep
 from spicehop.channels.serving.display import ServerDisplay
 from spicehop.channels.serving.inputs import ServerInputs
 from spicehop.channels.serving.main import ServerMain
@@ -21,6 +22,7 @@ from spicehop.channels.serving.record import ServerRecord
 from spicehop.channels.serving.smartcard import ServerSmartcard
 from spicehop.errors import StateError
 from spicehop.migration.leaving import ClientOutcome, ClientTarget, LeavingSession
+from spicehop.migration.leaving_table import LeavingState
 from spicehop.migration.state import AgentStates, ChannelKey, ServingState
 from spicehop.painting.state import ViewState
 from spicehop.server.control_target import ControlEvent
@@ -118,6 +120,8 @@ class ClientHandover:
         self._outcomes: list[ClientOutcome] = []
         self._moved = False
         """Whether the guest is gone, and clients are on their way."""
+        self._noted: dict[ServedSession, LeavingState] = {}
+        self._steps: dict[ServedChannel, DepartureStep] = {}
         self._seen: dict[ServedSession, float] = {}
         server.leaving = self
 
@@ -178,14 +182,14 @@ class ClientHandover:
             self._tell_newcomers(self.target, now)
         for session, leaving in tuple(self._leaving.items()):
             leaving.handle_timer(now)
-            leaving.progress(now)
-            if session.standing and not session.ended:
+            while leaving.progress(now) and not session.ended:
                 session.write(now)
-                leaving.progress(now)
-                session.write(now)
+            self._note(session, leaving)
             if leaving.over and leaving.outcome is not None:
                 self._outcomes.append(leaving.outcome)
                 del self._leaving[session]
+                self._noted.pop(session, None)
+                self._steps = {served: step for served, step in self._steps.items() if not served.gone}
         if self._moved and not self._leaving:
             self._moved = False
             self._complete()
@@ -196,6 +200,17 @@ class ClientHandover:
         if self.target is not None:
             due += [seen + SETTLING_SECONDS for session, seen in self._seen.items() if session not in self._leaving]
         return min((one for one in due if one is not None), default=None)
+
+    def _note(self, session: ServedSession, leaving: LeavingSession) -> None:
+        """One record in the trace for each step of a client, and of its channels."""
+        if leaving.state is not self._noted.get(session):
+            self._noted[session] = leaving.state
+            self._server.record_step("server.client-leaving", session, "", leaving.state.value, leaving.reason)
+        for served in session.channels.values():
+            step = served.machine.departure
+            if step is not self._steps.get(served, DepartureStep.STAYING):
+                self._steps[served] = step
+                self._server.record_step("server.channel-leaving", session, served.machine.name, step.value)
 
     # -- inner things -----------------------------------------------------------------------------------------------
 

@@ -460,6 +460,11 @@ class SpiceServer:
         for observer in tuple(self.observers):
             observer(what, stream, session)
 
+    def record_step(self, event: str, session: ServedSession, channel: str, step: str, reason: str = "") -> None:
+        """A step of a session or of one of its channels, for the trace."""
+        if self._trace is not None:
+            self._trace.record(event, session=session.number, channel=channel, step=step, reason=reason)
+
     def record(self, event: str, session: ServedSession, served: ServedChannel, reason: str = "") -> None:
         if self._trace is not None:
             self._trace.record(event, session=session.number, channel=served.machine.name, reason=reason)
