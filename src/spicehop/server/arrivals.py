@@ -75,7 +75,7 @@ class ArrivalDesk:
             case SeamlessAsked():
                 if arrival.seamless_asked(event.source_version) is ArrivingAction.ACKNOWLEDGE:
                     served.machine.send(MigrateDstSeamlessAck())
-                    self._host.agent.expect(session.number)
+                    self._host.agent.expect(session.number, session.connection_id)
                     for other in session.parked.values():
                         self._await_state(other)
                 else:
@@ -91,7 +91,7 @@ class ArrivalDesk:
 
     def gave_up(self, session: ServedSession) -> None:
         """A client that was to come is gone."""
-        self._host.agent.gave_up(session.number)
+        self._host.agent.gave_up(session.number, session.connection_id)
 
     def turn(self, now: float) -> None:
         """Send those away whose state does not come."""
@@ -132,6 +132,8 @@ class ArrivalDesk:
 
     def _restore(self, session: ServedSession, restored: RestoredChannel, now: float) -> None:
         state = restored.state
+        if isinstance(state, MainState) and state.connection_id not in (0, session.connection_id):
+            raise ProtocolError("it is another session's")
         if isinstance(state, MainState | DisplayState) and state.saved_at:
             self._host.media_clock.adopt(state.media_time, state.saved_at, now, self._wall_clock())
         self._go_on(session, restored.key, restored, now)
@@ -162,7 +164,7 @@ class ArrivalDesk:
     def _begin_anew(self, session: ServedSession) -> None:
         """Everything begins anew here (semi-seamless, dossier C1.5)."""
         now = self._host.clock()
-        self._host.agent.gave_up(session.number)
+        self._host.agent.gave_up(session.number, session.connection_id)
         self._go_on(session, MAIN, None, now)
         main = session.main
         assert main is not None

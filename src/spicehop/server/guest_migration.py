@@ -197,6 +197,7 @@ class GuestMigration:
             self._server.guest.load(state)
         except SpicehopError as error:
             return str(error)
+        self._server.agent.guest_came()
         self._server.wake()
         return ""
 
