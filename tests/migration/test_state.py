@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spicehop.channels.serving.agent import AgentHub
 from spicehop.channels.serving.agent_parts import AgentClientState, AgentDeviceState, Slice
 from spicehop.channels.serving.agent_routing import MessageHead
 from spicehop.channels.serving.channel import ChannelState, Peer, QueuedMessage
@@ -31,7 +32,14 @@ from spicehop.channels.serving.smartcard import ServerSmartcard, SmartcardState
 from spicehop.errors import ProtocolError, StateError
 from spicehop.migration import state as session_state
 from spicehop.migration.state import MAIN, AgentStates, Kind, Refusal, SessionState, collect, decode, encode, sections
-from spicehop.migration.state_layouts import MOST_QUEUED, MOST_WAITING, ChannelPart, InputsPart
+from spicehop.migration.state_layouts import (
+    MOST_QUEUED,
+    MOST_WAITING,
+    AgentClientPart,
+    AgentDevicePart,
+    ChannelPart,
+    InputsPart,
+)
 from spicehop.painting import ClientView
 from spicehop.painting.state import ImageState, SurfaceState, ViewState
 from spicehop.wire import envelope
@@ -96,11 +104,12 @@ def agents(draw: st.DrawFn) -> AgentStates:
 
     head, device_head = draw(heads), draw(heads)
     slices = draw(st.lists(st.builds(Slice, st.binary(max_size=50), FLAG, FLAG, FLAG), max_size=5))
+    tokens = draw(st.integers(0, 10 - len(slices)))
     client = AgentClientState(
         draw(FLAG),
         draw(U32),
-        draw(st.integers(0, 10)),
-        draw(st.integers(0, 10)),
+        tokens,
+        draw(st.integers(0, 10 - len(slices) - tokens)),
         tuple(slices),
         head,
         left(head),
@@ -213,6 +222,33 @@ def test_noise_in_a_section_raises_one_error(kind: Kind, channel: int, noise: by
         pass
 
 
+def resume(states: AgentStates) -> None:
+    """A hub goes on with it, or says why not; the agent's nonsense is its trouble, the client's ends the client."""
+    hub = AgentHub()
+    hub.opened()
+    hub.expect(1)
+    hub.resume(states.device)
+    try:
+        hub.client_arrived(1, 101, states.client)
+        hub.data_received(1, bytes(50))
+    except ProtocolError:
+        hub.gave_up(1, 101)
+        hub.client_left(1)
+    for now in (0.0, 20.0):
+        for _ in range(100):
+            if not hub.next_chunk(now):
+                break
+            hub.chunk_taken()
+        hub.device_data(bytes(hub.wanted and 100))
+        hub.flush_partial()
+        hub.handle_timer(now)
+        if hub.late(now, running=True):
+            hub.give_up()
+        hub.next_message(1)
+    AgentDevicePart.decode(AgentDevicePart.of(hub.device_state()).encode()).state()
+    AgentClientPart.decode(AgentClientPart.of(hub.client_state(1)).encode()).state()
+
+
 def begun(state: Held) -> ChannelState:
     """The channel's own state while it stays: what was queued for the client is about to be written."""
     return replace(state.channel, queued=())
@@ -240,6 +276,8 @@ def restore(state: SessionState) -> None:
             case SmartcardState():
                 pipe = replace(one.pipe, channel=begun(one.pipe))
                 assert ServerSmartcard(number, peer, 0.0, one).smartcard_state() == replace(one, pipe=pipe)
+    if state.agent is not None:
+        resume(state.agent)
     for view in state.views.values():
         try:
             ClientView.restored(view)

@@ -512,8 +512,9 @@ class AgentClientPart(Structure):
         )
 
     def state(self) -> AgentClientState:
-        _check(max(self.inlet_tokens, self.owed) <= CLIENT_TOKENS, "tokens")
         slices = [one.slice() for one in self.slices]
+        spent = sum(not one.credited for one in slices)
+        _check(self.inlet_tokens + self.owed + spent <= CLIENT_TOKENS, "tokens")
         head = self.head.head()
         collects = _flag(self.has_collected, "a flag")
         _check(len(self.collected) <= (_MOST_SLICE if collects else 0), "a message that is read")
