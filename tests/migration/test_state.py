@@ -31,7 +31,18 @@ from spicehop.channels.serving.record import RecordState, ServerRecord
 from spicehop.channels.serving.smartcard import ServerSmartcard, SmartcardState
 from spicehop.errors import ProtocolError, StateError
 from spicehop.migration import state as session_state
-from spicehop.migration.state import MAIN, AgentStates, Kind, Refusal, SessionState, collect, decode, encode, sections
+from spicehop.migration.state import (
+    MAIN,
+    AgentStates,
+    Kind,
+    Refusal,
+    SessionState,
+    collect,
+    decode,
+    encode,
+    part,
+    sections,
+)
 from spicehop.migration.state_layouts import (
     MOST_QUEUED,
     MOST_WAITING,
@@ -367,7 +378,18 @@ AGENT = Section(Kind.AGENT_CLIENT, 1, 1, b"", *MAIN)
 )
 def test_what_contradicts_itself(parts: list[Section]) -> None:
     with pytest.raises(ProtocolError):
-        collect(*(Envelope((part,)) for part in parts))
+        collect(*(Envelope((one,)) for one in parts))
+
+
+def test_a_part_needs_no_main_channel() -> None:
+    whole = replace(SMALL, views={0: view_state(0)})
+    main, display, view = sections(whole)
+    found = part(Envelope((display, view)))
+    assert same(found, SessionState({(ChannelType.DISPLAY, 0): whole.channels[ChannelType.DISPLAY, 0]}, whole.views))
+    assert same(part(Envelope(())), SessionState({}))
+    assert isinstance(part(Envelope((replace(main, version=2, oldest_reader=2),))), Refusal)
+    with pytest.raises(ProtocolError, match="not there"):
+        part(Envelope((main, view)))
 
 
 def test_half_of_an_agent() -> None:
