@@ -12,12 +12,14 @@ from enum import Enum
 from spicehop.errors import ProtocolError
 from spicehop.migration import libspice_states as libspice
 from spicehop.migration.handing import MOST_ENVELOPE, filled, flags_of
-from spicehop.migration.state import AgentStates, ChannelKey, Refusal, ServingState, SessionState, part
+from spicehop.migration.state import MAIN, AgentStates, ChannelKey, Refusal, ServingState, SessionState, part
 from spicehop.painting.state import ViewState
 from spicehop.wire import envelope
 from spicehop.wire.constants import ChannelType
 from spicehop.wire.migration_data import VERSION
 
+FOLLOW_SECONDS = 15.0
+"""How long a client may take to come once its state is restored here."""
 STATE_SECONDS = 10.0
 """How long the rest of a session's state may take once some of it is here."""
 
@@ -29,6 +31,8 @@ class ArrivingState(Enum):
     SEAMLESS = "AwaitingState"
     """It will bring its channels' state."""
     PARTLY_HERE = "AwaitingRestOfState"
+    FOLLOWING = "AwaitingClient"
+    """Its state came host to host and is restored; what it still says at the source is passed on here."""
     HERE = "Here"
     ANEW = "BegunAnew"
     FAILED = "Failed"
@@ -42,6 +46,10 @@ class ArrivingInput(Enum):
     CAME_ANEW = "MIGRATE_END received"
     STATE_CAME = "MIGRATE_DATA received, more is to come"
     ALL_CAME = "all state is here"
+    STATE_HANDED = "SessionHanded received, and the guest is here"
+    ALL_FLUSHED = "Flushed received for every channel"
+    LINK_LOST = "the direct link is gone"
+    WITHDRAWN = "SessionWithdrawn received, or the link is gone before the client went"
     BROKEN = "state that cannot be used"
     TIME_UP = "time over"
 
@@ -53,6 +61,7 @@ class ArrivingAction(Enum):
     REFUSE = "MIGRATE_DST_SEAMLESS_NACK"
     BEGIN_ANEW = "MAIN_INIT, and every channel begins"
     RESTORE = "restore what can be"
+    RESTORE_ALL = "SessionRestored: every channel goes on, and waits for its client"
     ARRIVE = "restore what is left; the client is here"
     SEND_AWAY = "close the connections"
 
@@ -70,7 +79,16 @@ def _table() -> dict[tuple[ArrivingState, ArrivingInput], tuple[ArrivingAction, 
         rows[state, inputs.STATE_CAME] = (actions.RESTORE, states.PARTLY_HERE)
         rows[state, inputs.ALL_CAME] = (actions.ARRIVE, states.HERE)
         rows[state, inputs.BROKEN] = (actions.SEND_AWAY, states.FAILED)
-    rows[states.PARTLY_HERE, inputs.TIME_UP] = (actions.SEND_AWAY, states.FAILED)
+    rows |= {
+        (states.PARTLY_HERE, inputs.TIME_UP): (actions.SEND_AWAY, states.FAILED),
+        (states.SEAMLESS, inputs.STATE_HANDED): (actions.RESTORE_ALL, states.FOLLOWING),
+        (states.FOLLOWING, inputs.ALL_FLUSHED): (actions.ARRIVE, states.HERE),
+        # The client is on its way, and what else it had said at the source will not come.
+        (states.FOLLOWING, inputs.LINK_LOST): (actions.ARRIVE, states.HERE),
+        (states.FOLLOWING, inputs.WITHDRAWN): (actions.SEND_AWAY, states.FAILED),
+        (states.FOLLOWING, inputs.BROKEN): (actions.SEND_AWAY, states.FAILED),
+        (states.FOLLOWING, inputs.TIME_UP): (actions.SEND_AWAY, states.FAILED),
+    }
     return rows
 
 
@@ -117,9 +135,7 @@ class StateCollector:
         for other in parts.channels:
             if other not in self._restored:
                 self._parts[other] = parts
-        ready = [
-            other for other in self._parts if other in linked and (other in self._bodies or not flags_of(other))
-        ]
+        ready = [other for other in self._parts if other in linked and (other in self._bodies or not flags_of(other))]
         return [self._complete(other) for other in ready]
 
     def _complete(self, key: ChannelKey) -> RestoredChannel:
@@ -161,6 +177,9 @@ class ArrivingSession:
     def __init__(self) -> None:
         self.state = ArrivingState.LINKED
         self.collector = StateCollector()
+        self.unflushed: set[ChannelKey] = set()
+        """Channels on which the client may still say something at the source."""
+        self._flushed = False
         self._deadline: float | None = None
 
     @property
@@ -198,9 +217,46 @@ class ArrivingSession:
         missing = self.collector.missing(linked)
         return self._step(ArrivingInput.STATE_CAME if missing else ArrivingInput.ALL_CAME), ready
 
+    def state_handed(self, state: SessionState, linked: set[ChannelKey], now: float) -> list[RestoredChannel]:
+        """All of the session's state has come host to host, and the guest is here: what goes on. `ProtocolError` when
+        it is not this client's.
+        """
+        if state.channels.keys() != linked:
+            raise ProtocolError("the state has other channels than the client has linked")
+        self._step(ArrivingInput.STATE_HANDED)
+        self.unflushed = set(linked)
+        self._deadline = now + FOLLOW_SECONDS
+        return [
+            RestoredChannel(
+                key,
+                one,
+                state.views.get(key[1]) if key[0] == ChannelType.DISPLAY else None,
+                state.agent if key == MAIN else None,
+            )
+            for key, one in sorted(state.channels.items())
+        ]
+
+    def flushed(self, key: ChannelKey) -> ArrivingAction | None:
+        """The client says nothing more on a channel at the source."""
+        self.unflushed.discard(key)
+        self._flushed = True
+        if self.unflushed or self.state is not ArrivingState.FOLLOWING:
+            return None
+        return self._step(ArrivingInput.ALL_FLUSHED)
+
+    def withdrawn(self) -> ArrivingAction | None:
+        """The source takes the session back."""
+        return self._step(ArrivingInput.WITHDRAWN) if self.state is ArrivingState.FOLLOWING else None
+
+    def link_lost(self) -> ArrivingAction | None:
+        """The direct link is gone. A client that is on its way comes; one that is not has its session at the source."""
+        if self.state is not ArrivingState.FOLLOWING:
+            return None
+        return self._step(ArrivingInput.LINK_LOST if self._flushed else ArrivingInput.WITHDRAWN)
+
     def next_deadline(self) -> float | None:
-        """When the rest of the state must be here."""
-        return self._deadline if self.state is ArrivingState.PARTLY_HERE else None
+        """When the rest of the state, or the client, must be here."""
+        return self._deadline if self.state in (ArrivingState.PARTLY_HERE, ArrivingState.FOLLOWING) else None
 
     def handle_timer(self, now: float) -> ArrivingAction | None:
         """Call when `next_deadline` has passed."""
@@ -213,5 +269,3 @@ class ArrivingSession:
             raise ProtocolError(f"a client that is {self.state.value} cannot have: {happened.value}")
         action, self.state = row
         return action
-
-

@@ -54,39 +54,22 @@ def flags_of(key: ChannelKey) -> int:
     return WITH_STATE if key[0] in LAYOUTS else 0
 
 
-class ThroughClient:
-    """Hands one session's channels over, each with its part of the state."""
+class Carrier:
+    """Tells the client to go, channel by channel, main last; how the state goes is the subclasses' business."""
 
     def __init__(self, source: StateSource, keys: set[ChannelKey]) -> None:
         self._source = source
         self._keys = keys
         """Channels that the client has linked at the target."""
-        self._given: set[ChannelKey] = set()
-        self._riding: dict[ChannelKey, ServingState] = {}
-        displays = sorted(key for key in keys if key[0] == ChannelType.DISPLAY)
-        self._carrier = displays[0] if displays else MAIN
 
     def begin(self) -> None:
         """MIGRATE on every channel but main."""
-        for key, machine in self._leaving().items():
-            if key != MAIN:
-                machine.hold_back(flags_of(key))
-                machine.migrate()
 
     def begin_main(self) -> None:
         """MIGRATE on main."""
-        main = self._source.machines().get(MAIN)
-        if main is not None:
-            main.hold_back(flags_of(MAIN))
-            main.migrate()
 
     def progress(self) -> None:
-        """Give their state to those whose turn it is."""
-        leaving = self._leaving()
-        for key, machine in leaving.items():
-            if machine.departure is DepartureStep.FLUSHED and (key != self._carrier or self._may_carry(leaving)):
-                self._given.add(key)
-                machine.give_state(self._body(key))
+        """Call after bytes were read or written."""
 
     @property
     def channels_handed(self) -> bool:
@@ -102,6 +85,37 @@ class ThroughClient:
 
     def _leaving(self) -> dict[ChannelKey, ServerChannel]:
         return {key: machine for key, machine in self._source.machines().items() if key in self._keys}
+
+
+class ThroughClient(Carrier):
+    """Hands one session's channels over, each with its part of the state."""
+
+    def __init__(self, source: StateSource, keys: set[ChannelKey]) -> None:
+        super().__init__(source, keys)
+        self._given: set[ChannelKey] = set()
+        self._riding: dict[ChannelKey, ServingState] = {}
+        displays = sorted(key for key in keys if key[0] == ChannelType.DISPLAY)
+        self._carrier = displays[0] if displays else MAIN
+
+    def begin(self) -> None:
+        for key, machine in self._leaving().items():
+            if key != MAIN:
+                machine.hold_back(flags_of(key))
+                machine.migrate()
+
+    def begin_main(self) -> None:
+        main = self._source.machines().get(MAIN)
+        if main is not None:
+            main.hold_back(flags_of(MAIN))
+            main.migrate()
+
+    def progress(self) -> None:
+        """Give their state to those whose turn it is."""
+        leaving = self._leaving()
+        for key, machine in leaving.items():
+            if machine.departure is DepartureStep.FLUSHED and (key != self._carrier or self._may_carry(leaving)):
+                self._given.add(key)
+                machine.give_state(self._body(key))
 
     def _may_carry(self, leaving: Mapping[ChannelKey, ServerChannel]) -> bool:
         """The carrier goes when it is known what rides with it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,10 +10,12 @@ from spicehop.channels.serving.channel import ServerChannel
 from spicehop.channels.serving.departing import DepartureStep
 from spicehop.channels.serving.main import ServerMain
 from spicehop.errors import StateError
-from spicehop.migration.handing import StateSource, ThroughClient
+from spicehop.migration.handing import Carrier, StateSource, ThroughClient
+from spicehop.migration.handing_direct import HostToHost
 from spicehop.migration.leaving_table import LEAVING_TABLE, LeavingAction, LeavingInput, LeavingState, Scheme
 from spicehop.migration.state import MAIN, ChannelKey
 from spicehop.wire.constants import MainCap, channel_name
+from spicehop.wire.direct_link import LinkMessage
 from spicehop.wire.layout import Message
 from spicehop.wire.main import (
     MigrateBegin,
@@ -61,6 +64,8 @@ class ClientOutcome:
     scheme: Scheme
     outcome: str
     reason: str = ""
+    carrier: str = ""
+    """`client` or `direct`: the way its state went, when it was seamless."""
     channels: tuple[ChannelOutcome, ...] = ()
 
     def as_json(self) -> dict[str, object]:
@@ -69,6 +74,7 @@ class ClientOutcome:
             "connection-id": self.connection_id,
             "scheme": self.scheme.value,
             "outcome": self.outcome,
+            "carrier": self.carrier,
             "reason": self.reason,
             "channels": [channel.as_json() for channel in self.channels],
         }
@@ -90,13 +96,14 @@ class LeavingClient(StateSource, Protocol):
     def send_away(self, reason: str) -> None:
         """Close its connections."""
 
+    def read_again(self, key: ChannelKey, data: bytes) -> None:
+        """What the client has said on a channel, and what was not read here before."""
+
 
 class LeavingSession:
     """Tells one client where to go and when, and what became of that."""
 
-    def __init__(
-        self, client: LeavingClient, target: ClientTarget, *, seamless: bool, ahead: bool = True
-    ) -> None:
+    def __init__(self, client: LeavingClient, target: ClientTarget, *, seamless: bool, ahead: bool = True) -> None:
         self.state = LeavingState.UNLINKED
         self.scheme = Scheme.SWITCH_HOST
         self.reason = ""
@@ -109,7 +116,8 @@ class LeavingSession:
         self._last_deadline = 0.0
         self._keys = set(client.machines())
         """Channels that the client has: those that it links at the target."""
-        self._carrier = ThroughClient(client, self._keys)
+        self._carrier: Carrier = ThroughClient(client, self._keys)
+        self._direct: HostToHost | None = None
         self._lost: dict[ChannelKey, str] = {}
         self._steps: tuple[object, ...] = ()
         if ahead:
@@ -162,6 +170,48 @@ class LeavingSession:
             self._step(happened, now)
         return True
 
+    def linked_directly(self, say: Callable[[LinkMessage], None]) -> None:
+        """The target has the client's links, and says so over the direct link: the state can go that way."""
+        if self.state in (LeavingState.LINKING, LeavingState.LINKED_SEAMLESS):
+            self._direct = HostToHost(self._client, self._keys, self._client.connection_id, say)
+
+    def switched_over(self, now: float) -> None:
+        """The guest stands still and will move, if nothing goes wrong."""
+        if self._direct is not None and (self.state, LeavingInput.SWITCHED_OVER) in LEAVING_TABLE:
+            self._step(LeavingInput.SWITCHED_OVER, now)
+
+    def restored(self, now: float) -> None:
+        """The target has restored the session."""
+        if (self.state, LeavingInput.RESTORED) in LEAVING_TABLE:
+            self._step(LeavingInput.RESTORED, now)
+
+    def refused(self, reason: str, now: float) -> None:
+        """The target says that it cannot restore the session."""
+        if (self.state, LeavingInput.REFUSED) in LEAVING_TABLE:
+            self._step(LeavingInput.REFUSED, now)
+        if self._carrier is not self._direct:
+            self._direct = None
+
+    def link_lost(self, reason: str, now: float) -> None:
+        """The direct link is gone."""
+        if self._carrier is not self._direct:
+            self._direct = None
+        elif (self.state, LeavingInput.LINK_LOST) in LEAVING_TABLE:
+            self.reason = reason
+            self._step(LeavingInput.LINK_LOST, now)
+
+    def came_late(self, key: ChannelKey, data: bytes, now: float) -> None:
+        """The client has said something on a channel whose state is saved."""
+        if self._direct is not None:
+            self._direct.came_late(key, data)
+            if self._direct.too_much:
+                self.link_lost("the client has sent too much while it was on its way", now)
+
+    def flushed(self, key: ChannelKey) -> None:
+        """A channel's flush mark has come."""
+        if self._carrier is self._direct and self._direct is not None:
+            self._direct.flushed(key)
+
     def guest_moved(self, now: float) -> None:
         """The guest lives on at the target."""
         self._last_deadline = now + LEAVE_SECONDS
@@ -172,12 +222,6 @@ class LeavingSession:
         """The migration has failed."""
         if (self.state, LeavingInput.GUEST_STAYS) in LEAVING_TABLE:
             self._step(LeavingInput.GUEST_STAYS, now)
-
-    def target_failed(self, reason: str, now: float) -> None:
-        """The target is gone, or cannot take the session."""
-        if (self.state, LeavingInput.FAILED) in LEAVING_TABLE:
-            self.reason = reason
-            self._step(LeavingInput.FAILED, now)
 
     def channel_gone(self, key: ChannelKey, machine: ServerChannel, reason: str, now: float) -> None:
         """A channel's connection has ended."""
@@ -219,7 +263,7 @@ class LeavingSession:
             raise StateError(f"a client that is {self.state.value} cannot have: {happened.value}")
         action, self.state = row
         self._act(action)
-        if action in (LeavingAction.HAND_CHANNELS, LeavingAction.BEGIN_ANEW, LeavingAction.SWITCH):
+        if self.state in (LeavingState.HANDING_CHANNELS, LeavingState.GOING):
             self._deadline = self._last_deadline
         if self.state is LeavingState.STAYS:
             self._end("stayed")
@@ -229,19 +273,29 @@ class LeavingSession:
         match action:
             case LeavingAction.HAND_CHANNELS:
                 self.scheme = Scheme.SEAMLESS
-                self._client.stand_still()
+                if self._carrier is not self._direct:
+                    self._client.stand_still()
                 self._carrier.begin()
+            case LeavingAction.SEND_STATE if self._direct is not None:
+                self._client.stand_still()
+                self._carrier = self._direct
+                self._direct.send_state(self._client.agent_states())
+            case LeavingAction.TAKE_STATE_BACK:
+                self._take_state_back("the state goes another way")
+            case LeavingAction.TAKE_STATE_AND_HAND:
+                self._take_state_back("the state goes another way")
+                self._act(LeavingAction.HAND_CHANNELS)
             case LeavingAction.HAND_MAIN:
                 self._carrier.begin_main()
             case LeavingAction.BEGIN_ANEW if main is not None:
                 self.scheme = Scheme.SEMI_SEAMLESS
                 self._client.stand_still()
                 main.send(MigrateEnd())
-            case LeavingAction.SWITCH if main is not None:
-                target = self._target
-                where = (target.port, target.tls_port, target.host.encode(), target.subject.encode())
-                self._client.stand_still()
-                main.send(MigrateSwitchHost(*where))
+            case LeavingAction.SWITCH:
+                self._switch()
+            case LeavingAction.TAKE_BACK_AND_SWITCH:
+                self._take_back()
+                self._switch()
             case LeavingAction.CANCEL if main is not None:
                 main.send(MigrateCancel())
             case LeavingAction.TAKE_BACK:
@@ -258,17 +312,35 @@ class LeavingSession:
             case _:
                 pass
 
-    def _take_back(self) -> None:
+    def _switch(self) -> None:
+        target, main = self._target, self._main
+        where = (target.port, target.tls_port, target.host.encode(), target.subject.encode())
+        self._client.stand_still()
+        if main is not None:
+            main.send(MigrateSwitchHost(*where))
+
+    def _take_state_back(self, reason: str) -> None:
+        """Everything is as it was before the state went; what came meanwhile is read here."""
         for machine in self._client.machines().values():
             machine.call_back()
+        late = self._direct.take_back(reason) if self._direct is not None and self._carrier is self._direct else {}
+        self._carrier = ThroughClient(self._client, self._keys)
         self._client.go_on()
+        for key, data in late.items():
+            self._client.read_again(key, data)
+
+    def _take_back(self) -> None:
+        self._take_state_back(self.reason or "the guest stays")
         if self._main is not None:
             self._main.send(MigrateCancel())
 
     def _end(self, outcome: str) -> None:
         channels = [self._channel_outcome(key, outcome) for key in sorted(self._keys)] if outcome != "stayed" else []
         scheme = Scheme.NONE if outcome == "stayed" else self.scheme
-        self.outcome = ClientOutcome(self._client.connection_id, scheme, outcome, self.reason, tuple(channels))
+        carrier = ""
+        if scheme is Scheme.SEAMLESS:
+            carrier = "direct" if self._carrier is self._direct else "client"
+        self.outcome = ClientOutcome(self._client.connection_id, scheme, outcome, self.reason, carrier, tuple(channels))
 
     def _channel_outcome(self, key: ChannelKey, outcome: str) -> ChannelOutcome:
         name = channel_name(*key).replace(":", "-")

@@ -32,6 +32,12 @@ class LeavingState(Enum):
     """The guest stays, and the client has not yet said whether it is linked."""
     LINKING_LATE = "AwaitingLateLink"
     """The guest has moved meanwhile."""
+    STATE_AHEAD = "StateAhead"
+    """Its state is at the target, host to host, and the guest stands still; nothing is certain yet."""
+    RESTORED_AHEAD = "RestoredAhead"
+    """The target has restored its state."""
+    AWAITING_RESTORE = "AwaitingRestore"
+    """The guest has moved meanwhile."""
     HANDING_CHANNELS = "HandingOverChannels"
     HANDING_MAIN = "HandingOverMain"
     GOING = "AwaitingDeparture"
@@ -46,11 +52,14 @@ class LeavingInput(Enum):
     LINKED = "CONNECTED received"
     LINKED_SEAMLESS = "CONNECTED_SEAMLESS received"
     LINK_FAILED = "CONNECT_ERROR received"
+    SWITCHED_OVER = "the guest stands still, and there is a direct link"
+    RESTORED = "SessionRestored received"
+    REFUSED = "SessionRefused received"
+    LINK_LOST = "the direct link is gone, and the session's state went over it"
     GUEST_MOVED = "the guest has moved"
     GUEST_STAYS = "the guest stays"
     CHANNELS_HANDED = "all channels but main are handed over"
     MAIN_HANDED = "main is handed over"
-    FAILED = "the target cannot take the session"
     CLIENT_GONE = "the client has closed its main channel"
     TIME_UP = "time over"
 
@@ -59,6 +68,9 @@ class LeavingAction(Enum):
     """What is done."""
 
     NOTE = "note it"
+    SEND_STATE = "SessionHanded with all of its state"
+    TAKE_STATE_BACK = "go on as if no state had been sent"
+    TAKE_STATE_AND_HAND = "go on as if no state had been sent, and MIGRATE on every channel but main"
     HAND_CHANNELS = "MIGRATE on every channel but main"
     HAND_MAIN = "MIGRATE on main"
     LET_GO = "wait for the client to leave"
@@ -66,6 +78,7 @@ class LeavingAction(Enum):
     SWITCH = "MIGRATE_SWITCH_HOST"
     CANCEL = "MIGRATE_CANCEL"
     TAKE_BACK = "MIGRATE_CANCEL, and every channel goes on here"
+    TAKE_BACK_AND_SWITCH = "MIGRATE_CANCEL, then MIGRATE_SWITCH_HOST"
     SEND_AWAY = "close the connections"
     DEPARTED = "the client has gone over"
     LOST = "the client is lost"
@@ -94,18 +107,35 @@ def _table() -> dict[tuple[LeavingState, LeavingInput], tuple[LeavingAction, Lea
         (states.LINKING_LATE, inputs.LINK_FAILED): (actions.SWITCH, states.GOING),
         (states.LINKING_LATE, inputs.TIME_UP): (actions.SWITCH, states.GOING),
         (states.HANDING_CHANNELS, inputs.CHANNELS_HANDED): (actions.HAND_MAIN, states.HANDING_MAIN),
-        (states.HANDING_CHANNELS, inputs.FAILED): (actions.TAKE_BACK, states.STAYS),
         (states.HANDING_CHANNELS, inputs.TIME_UP): (actions.SEND_AWAY, states.GONE),
         (states.HANDING_MAIN, inputs.MAIN_HANDED): (actions.LET_GO, states.GOING),
         (states.HANDING_MAIN, inputs.TIME_UP): (actions.SEND_AWAY, states.GONE),
         (states.GOING, inputs.CLIENT_GONE): (actions.DEPARTED, states.GONE),
         (states.GOING, inputs.TIME_UP): (actions.SEND_AWAY, states.GONE),
     }
+    rows |= {
+        (states.LINKED_SEAMLESS, inputs.SWITCHED_OVER): (actions.SEND_STATE, states.STATE_AHEAD),
+        (states.STATE_AHEAD, inputs.RESTORED): (actions.NOTE, states.RESTORED_AHEAD),
+        (states.STATE_AHEAD, inputs.REFUSED): (actions.TAKE_STATE_BACK, states.LINKED_SEAMLESS),
+        (states.STATE_AHEAD, inputs.GUEST_MOVED): (actions.NOTE, states.AWAITING_RESTORE),
+        (states.STATE_AHEAD, inputs.GUEST_STAYS): (actions.TAKE_BACK, states.STAYS),
+        (states.RESTORED_AHEAD, inputs.GUEST_MOVED): (actions.HAND_CHANNELS, states.HANDING_CHANNELS),
+        (states.RESTORED_AHEAD, inputs.GUEST_STAYS): (actions.TAKE_BACK, states.STAYS),
+        (states.AWAITING_RESTORE, inputs.RESTORED): (actions.HAND_CHANNELS, states.HANDING_CHANNELS),
+        # The guest is there and the client is linked: its state can still go through the client.
+        (states.AWAITING_RESTORE, inputs.REFUSED): (actions.TAKE_STATE_AND_HAND, states.HANDING_CHANNELS),
+        (states.AWAITING_RESTORE, inputs.TIME_UP): (actions.SEND_AWAY, states.GONE),
+        # The target may have restored the session and drawn for it: what it has of the client is not known here.
+        (states.STATE_AHEAD, inputs.LINK_LOST): (actions.TAKE_BACK, states.UNLINKED),
+        (states.RESTORED_AHEAD, inputs.LINK_LOST): (actions.TAKE_BACK, states.UNLINKED),
+        (states.AWAITING_RESTORE, inputs.LINK_LOST): (actions.TAKE_BACK_AND_SWITCH, states.GOING),
+        (states.HANDING_CHANNELS, inputs.LINK_LOST): (actions.TAKE_BACK, states.STAYS),
+        (states.HANDING_MAIN, inputs.LINK_LOST): (actions.NOTE, states.HANDING_MAIN),
+        (states.GOING, inputs.LINK_LOST): (actions.NOTE, states.GOING),
+    }
     for state in states:
         if state not in (states.GOING, states.GONE):
             rows[state, inputs.CLIENT_GONE] = (actions.LOST, states.GONE)
-    for state in (states.LINKED, states.LINKED_SEAMLESS, states.UNLINKED):
-        rows[state, inputs.FAILED] = (actions.NOTE, state)
     return rows
 
 

@@ -15,12 +15,13 @@ from spicehop.channels.serving.parked import CameWithoutState, ParkedChannel, Se
 from spicehop.errors import ProtocolError
 from spicehop.migration.arriving import ArrivingAction, RestoredChannel
 from spicehop.migration.handing import flags_of
-from spicehop.migration.state import ServingState
+from spicehop.migration.state import ChannelKey, Refusal, ServingState, SessionState, decode
 from spicehop.server.agent_desk import AgentDesk
 from spicehop.server.input_gate import InputGate
 from spicehop.server.registry import SessionRegistry
 from spicehop.server.served import ServedChannel
 from spicehop.server.session import MAIN, ServedSession
+from spicehop.wire import direct_link as link
 from spicehop.wire.main import MigrateDstSeamlessAck, MigrateDstSeamlessNack
 
 
@@ -53,18 +54,29 @@ class ArrivalHost(Protocol):
         """For the trace."""
 
 
+def _to_nobody(message: link.LinkMessage) -> None:
+    """There is no link."""
+
+
 class ArrivalDesk:
     """Does what `ArrivingSession` says."""
 
     def __init__(self, host: ArrivalHost, wall_clock: Callable[[], float] = time.time) -> None:
         self._host = host
         self._wall_clock = wall_clock
+        self.offered: dict[int, set[ChannelKey]] = {}
+        """Clients that the source announces over the direct link, by connection id, with the channels they have."""
+        self._handed: dict[ServedSession, SessionState] = {}
+        """State that waits for the guest."""
+        self._guest_is_here = False
+        self._say: Callable[[link.LinkMessage], None] = _to_nobody
 
     def linked(self, session: ServedSession, served: ServedChannel) -> None:
         """A channel of a client that comes is linked."""
         session.park(served)
         if session.arrival is not None and session.arrival.seamless:
             self._await_state(served)
+            self._tell_if_linked(session)
 
     def event(self, session: ServedSession, served: ServedChannel, event: ServerEvent) -> None:
         """A client says how it comes, or brings state. `ProtocolError` when that cannot be."""
@@ -78,6 +90,7 @@ class ArrivalDesk:
                     self._host.agent.expect(session.number, session.connection_id)
                     for other in session.parked.values():
                         self._await_state(other)
+                    self._tell_if_linked(session)
                 else:
                     served.machine.send(MigrateDstSeamlessNack())
             case CameWithoutState():
@@ -91,14 +104,16 @@ class ArrivalDesk:
 
     def gave_up(self, session: ServedSession) -> None:
         """A client that was to come is gone."""
+        self._handed.pop(session, None)
+        if session.connection_id in self.offered:
+            self._say(link.SessionRefused(session.connection_id, session.ended or "the client is gone"))
         self._host.agent.gave_up(session.number, session.connection_id)
 
     def turn(self, now: float) -> None:
         """Send those away whose state does not come."""
         for session in self._host.sessions:
             if session.arrival is not None and session.arrival.handle_timer(now) is not None:
-                missing = session.arrival.collector.missing(session.linked_keys())
-                session.abandon(f"the state of {len(missing)} channels has not come")
+                session.abandon("its state, or the client itself, has not come in time")
 
     def next_deadline(self) -> float | None:
         """When the next client's state must be here."""
@@ -158,6 +173,114 @@ class ArrivalDesk:
         self._host.begin(served, restored=restored is not None)
         if parked.rest:
             served.data_received(0, parked.rest)
+
+    # -- host to host -----------------------------------------------------------------------------------------------
+
+    def link_opened(self, say: Callable[[link.LinkMessage], None]) -> None:
+        """There is a direct link to the source."""
+        self._say = say
+        self.offered.clear()
+
+    def link_lost(self, reason: str) -> None:
+        """The direct link is gone."""
+        self._say = _to_nobody
+        self.offered.clear()
+        self._handed.clear()
+        for session in self._host.sessions:
+            if session.arrival is not None:
+                self._follow(session, session.arrival.link_lost(), reason)
+
+    def link_message(self, message: link.LinkMessage) -> None:
+        """The source says something."""
+        if isinstance(message, link.SessionOffered):
+            self.offered[message.connection_id] = {(kind, number) for kind, number in message.channels}
+            self._say(link.SessionExpected(message.connection_id))
+            return
+        session = self._host.sessions.find(message.connection_id) if isinstance(message, link.FromSource) else None
+        if session is None or session.arrival is None:
+            if isinstance(message, link.SessionHanded):
+                self._say(link.SessionRefused(message.connection_id, "the client has not linked this server"))
+            return
+        match message:
+            case link.SessionHanded():
+                self._handed_over(session, message)
+            case link.LateBytes():
+                served = session.channels.get((message.channel, message.channel_id))
+                if served is not None and served.key in session.arrival.unflushed:
+                    served.data_received(0, bytes(message.data))
+            case link.Flushed():
+                self._flushed(session, (message.channel, message.channel_id))
+            case link.SessionWithdrawn() | link.SessionGone():
+                self._handed.pop(session, None)
+                self._follow(session, session.arrival.withdrawn(), message.reason)
+            case _:
+                pass
+
+    def guest_came(self) -> None:
+        """The guest is here: sessions whose state waits for it go on."""
+        self._guest_is_here = True
+        for session, state in tuple(self._handed.items()):
+            del self._handed[session]
+            self._restore_all(session, state)
+
+    def guest_went(self) -> None:
+        """The guest is another server's again."""
+        self._guest_is_here = False
+
+    def _tell_if_linked(self, session: ServedSession) -> None:
+        """The source may hand a session over whose channels are all linked."""
+        wanted = self.offered.get(session.connection_id)
+        if wanted is not None and wanted == session.linked_keys():
+            self._say(link.SessionLinked(session.connection_id, tuple(sorted(wanted))))
+
+    def _handed_over(self, session: ServedSession, message: link.SessionHanded) -> None:
+        try:
+            state = decode(message.envelope, limit=link.MAX_STATE)
+        except ProtocolError as error:
+            state = Refusal(str(error))
+        if isinstance(state, Refusal):
+            self._say(link.SessionRefused(session.connection_id, state.reason))
+        elif self._guest_is_here:
+            self._restore_all(session, state)
+        else:
+            self._handed[session] = state
+
+    def _restore_all(self, session: ServedSession, state: SessionState) -> None:
+        arrival, now = session.arrival, self._host.clock()
+        if arrival is None or session.ended:
+            return
+        try:
+            ready = arrival.state_handed(state, session.linked_keys(), now)
+        except ProtocolError as error:
+            self._say(link.SessionRefused(session.connection_id, str(error)))
+            return
+        try:
+            for restored in ready:
+                self._restore(session, restored, now)
+                session.channels[restored.key].hold()
+        except ProtocolError as error:
+            session.abandon(f"its state cannot be used: {error}")
+            return
+        self._say(link.SessionRestored(session.connection_id))
+        self._host.wake()
+
+    def _flushed(self, session: ServedSession, key: ChannelKey) -> None:
+        assert session.arrival is not None
+        served = session.channels.get(key)
+        if served is not None:
+            served.let_go()
+        self._follow(session, session.arrival.flushed(key), "")
+
+    def _follow(self, session: ServedSession, action: ArrivingAction | None, reason: str) -> None:
+        if action is ArrivingAction.SEND_AWAY:
+            session.abandon(reason)
+        elif action is ArrivingAction.ARRIVE:
+            for served in session.channels.values():
+                served.let_go()
+            self.offered.pop(session.connection_id, None)
+            self._say(link.SessionHere(session.connection_id))
+            self._host.record("server.client-arrived", session, session.channels[MAIN], reason="seamless, host to host")
+        self._host.wake()
 
     # -- without state ----------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from spicehop.channels.serving.channel import ServerChannel
+from spicehop.channels.serving.channel import CameLate, Flushed, ServerChannel, ServerEvent
 from spicehop.channels.serving.cursor import ServerCursor
 from spicehop.channels.serving.departing import DepartureStep
 from spicehop.channels.serving.display import ServerDisplay
@@ -30,11 +30,22 @@ from spicehop.server.served import ServedChannel
 from spicehop.server.server import SpiceServer
 from spicehop.server.session import ServedSession
 from spicehop.wire.constants import ChannelType, LinkResult
+from spicehop.wire.direct_link import (
+    FromTarget,
+    LinkMessage,
+    SessionExpected,
+    SessionLinked,
+    SessionOffered,
+    SessionRefused,
+    SessionRestored,
+)
 from spicehop.wire.layout import Message
 
 FIRST_CHANNELS: tuple[ChannelKey, ...] = ((ChannelType.DISPLAY, 0), (ChannelType.INPUTS, 0))
 """A client that connects while a migration runs is told of the target once it has these, or after a while."""
 SETTLING_SECONDS = 1.0
+OFFER_SECONDS = 2.0
+"""How long a target may take to say that it expects a client."""
 
 
 class LeavingServed:
@@ -95,6 +106,12 @@ class LeavingServed:
         """Part of `LeavingClient`."""
         self._session.standing = False
 
+    def read_again(self, key: ChannelKey, data: bytes) -> None:
+        """Part of `LeavingClient`."""
+        served = self._session.channels.get(key)
+        if served is not None:
+            served.read_again(data)
+
     def send_away(self, reason: str) -> None:
         """Part of `LeavingClient`."""
         self._session.end(reason, LinkResult.OK)
@@ -118,6 +135,9 @@ class ClientHandover:
         self._wall_clock = wall_clock
         self._leaving: dict[ServedSession, LeavingSession] = {}
         self._outcomes: list[ClientOutcome] = []
+        self._offered: dict[ServedSession, float] = {}
+        """Clients that the target has been told of and has not said that it expects; until when that is awaited."""
+        self._say: Callable[[LinkMessage], None] | None = None
         self._moved = False
         """Whether the guest is gone, and clients are on their way."""
         self._noted: dict[ServedSession, LeavingState] = {}
@@ -133,7 +153,7 @@ class ClientHandover:
         self.target = target
         for session in self._server.sessions:
             if session.initialized and session.main is not None and not session.arriving:
-                self._tell_of_target(session, target)
+                self._offer(session, target)
         self._server.wake()
 
     def guest_moved(self) -> None:
@@ -151,12 +171,19 @@ class ClientHandover:
             self._leaving[session].guest_moved(now)
         self._server.wake()
 
+    def switch_over(self) -> None:
+        """The guest stands still and its state is saved: sessions that go host to host go now."""
+        now = self._server.clock()
+        for leaving in self._leaving.values():
+            leaving.switched_over(now)
+
     def guest_stays(self) -> None:
         """The migration has failed; clients forget the target."""
         self._call_back()
 
     def _call_back(self) -> None:
         self.target = None
+        self._offered.clear()
         now = self._server.clock()
         for leaving in self._leaving.values():
             leaving.guest_stays(now)
@@ -176,8 +203,72 @@ class ClientHandover:
         if leaving is not None:
             leaving.channel_gone(served.key, served.machine, reason, self._server.clock())
 
+    def channel_event(self, session: ServedSession, served: ServedChannel, event: ServerEvent) -> None:
+        """Part of `LeavingDesk`."""
+        leaving = self._leaving.get(session)
+        if leaving is None:
+            return
+        match event:
+            case CameLate():
+                leaving.came_late(served.key, event.data, self._server.clock())
+            case Flushed():
+                leaving.flushed(served.key)
+            case _:
+                pass
+
+    # -- host to host -----------------------------------------------------------------------------------------------
+
+    def link_opened(self, say: Callable[[LinkMessage], None]) -> None:
+        """There is a direct link to the target."""
+        self._say = say
+
+    def link_lost(self, reason: str) -> None:
+        """The direct link is gone."""
+        self._say = None
+        now = self._server.clock()
+        self._offered = dict.fromkeys(self._offered, now)
+        for leaving in self._leaving.values():
+            leaving.link_lost(f"the direct link is gone: {reason}", now)
+        self._server.wake()
+
+    def link_message(self, message: LinkMessage) -> None:
+        """The target says something."""
+        if not isinstance(message, FromTarget):
+            return
+        session = self._server.sessions.find(message.connection_id)
+        if session is None:
+            return
+        now, leaving = self._server.clock(), self._leaving.get(session)
+        match message:
+            case SessionExpected():
+                if self._offered.pop(session, None) is not None and self.target is not None:
+                    self._tell_of_target(session, self.target)
+            case SessionLinked() if leaving is not None and self._say is not None:
+                leaving.linked_directly(self._say)
+            case SessionRestored() if leaving is not None:
+                leaving.restored(now)
+            case SessionRefused() if leaving is not None:
+                leaving.refused(message.reason, now)
+            case _:
+                pass
+        self._server.wake()
+
+    def _offer(self, session: ServedSession, target: ClientTarget) -> None:
+        """Over a direct link the target hears of a client before the client hears of the target."""
+        if self._say is None or not self._server.options.seamless_migration:
+            self._tell_of_target(session, target)
+            return
+        self._offered[session] = self._server.clock() + OFFER_SECONDS
+        self._say(SessionOffered(session.connection_id, tuple(sorted(session.channels))))
+
+    # -- `LeavingDesk`, its turn ------------------------------------------------------------------------------------
+
     def turn(self, now: float) -> None:
         """Part of `LeavingDesk`."""
+        for session, deadline in tuple(self._offered.items()):
+            if now >= deadline and self.target is not None:
+                del self._offered[session]
+                self._tell_of_target(session, self.target)
         if self.target is not None:
             self._tell_newcomers(self.target, now)
         for session, leaving in tuple(self._leaving.items()):
@@ -197,6 +288,7 @@ class ClientHandover:
     def next_deadline(self) -> float | None:
         """Part of `LeavingDesk`."""
         due = [leaving.next_deadline() for leaving in self._leaving.values()]
+        due += self._offered.values()
         if self.target is not None:
             due += [seen + SETTLING_SECONDS for session, seen in self._seen.items() if session not in self._leaving]
         return min((one for one in due if one is not None), default=None)
@@ -220,8 +312,9 @@ class ClientHandover:
         self._seen = {session: self._seen.get(session, now) for session in here}
         for session, seen in self._seen.items():
             has_first = all(key in session.channels for key in FIRST_CHANNELS)
-            if session not in self._leaving and (has_first or now >= seen + SETTLING_SECONDS):
-                self._tell_of_target(session, target)
+            known = session in self._leaving or session in self._offered
+            if not known and (has_first or now >= seen + SETTLING_SECONDS):
+                self._offer(session, target)
 
     def _tell_of_target(self, session: ServedSession, target: ClientTarget) -> None:
         seamless = self._server.options.seamless_migration

@@ -15,6 +15,7 @@ from spicehop.server.guest_migration import GuestMigration
 from spicehop.server.listener import AcceptedStream
 from spicehop.server.server import SpiceServer
 from spicehop.server.session import ServedSession
+from spicehop.server.session_link import SessionLink
 from spicehop.trace import Trace
 from spicehop.wire.constants import MouseMode
 
@@ -38,6 +39,7 @@ class ServerControl:
         self._ended = asyncio.Event()
         self.direct_link = DirectLinkKeeper(lambda: server.guest.name, server.clock, trace=trace)
         self.migration = GuestMigration(server, self._tell, incoming=incoming)
+        self._session_link = SessionLink(self.direct_link, leaving=self.migration.handover, arriving=server.arrivals)
         server.observers.append(self._observe)
 
     # -- what the server does ---------------------------------------------------------------------------------------

@@ -179,7 +179,10 @@ class GuestMigration:
         ran = self._server.guest.running
         self._server.input_gate.close()
         self._step(RunInput.SWITCH_OVER)
-        return self._server.guest.save(), ran
+        state = self._server.guest.save()
+        if not self._capabilities["pause-before-switchover"]:
+            self.handover.switch_over()
+        return state, ran
 
     def let_run_again(self, *, ran: bool) -> None:
         """Part of `GuestKeeper`."""
@@ -190,6 +193,7 @@ class GuestMigration:
     def let_go(self) -> None:
         """Part of `GuestKeeper`."""
         self._step(RunInput.MOVED)
+        self._server.arrivals.guest_went()
 
     def load(self, state: bytes) -> str:
         """Part of `GuestKeeper`."""
@@ -205,6 +209,7 @@ class GuestMigration:
         """Part of `GuestKeeper`."""
         runs = ran and self.run_states.will_run
         self._step(RunInput.CAME_RUNNING if runs else RunInput.CAME_STILL)
+        self._server.arrivals.guest_came()
 
     def stand_still(self) -> None:
         """Part of `GuestKeeper`."""
@@ -216,6 +221,8 @@ class GuestMigration:
         if mover is self._coming:
             if status == "completed" or (status == "failed" and self.status != "inmigrate"):
                 self._close_listener()  # a guest is here
+        elif status == "device":
+            self.handover.switch_over()
         elif status == "completed":
             self.handover.guest_moved()
         elif status in ("failed", "cancelled"):

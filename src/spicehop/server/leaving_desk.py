@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from spicehop.channels.serving.channel import ServerEvent
 from spicehop.server.served import ServedChannel
 from spicehop.server.session import ServedSession
 from spicehop.wire.layout import Message
@@ -17,6 +18,9 @@ class LeavingDesk(Protocol):
 
     def channel_gone(self, session: ServedSession, served: ServedChannel, reason: str) -> None:
         """A channel's connection has ended."""
+
+    def channel_event(self, session: ServedSession, served: ServedChannel, event: ServerEvent) -> None:
+        """A channel that leaves is flushed, or the client has said more on it."""
 
     def turn(self, now: float) -> None:
         """Do what is due."""
@@ -33,6 +37,9 @@ class NobodyLeaves:
 
     def channel_gone(self, session: ServedSession, served: ServedChannel, reason: str) -> None:
         """Not of interest."""
+
+    def channel_event(self, session: ServedSession, served: ServedChannel, event: ServerEvent) -> None:
+        """Does not happen."""
 
     def turn(self, now: float) -> None:
         """Nothing is ever due."""

@@ -15,6 +15,8 @@ QUEUE_PAUSE = 1024
 QUEUE_END = 16 * 1024
 """Messages that wait for a client beyond which its connection ends."""
 WRITE_AT_ONCE = 64 * 1024
+SENT_AHEAD = 64 * 1024
+"""Bytes sent on a channel whose client has not come yet."""
 
 ChannelKey = tuple[int, int]
 
@@ -48,17 +50,21 @@ class ServedChannel:
         """Whether a device does not keep up with the client."""
         self.parked = False
         """Whether the client is not to be read before it has come over."""
+        self._ahead: int | None = None
+        """Bytes that may still be sent to a client that is not here yet; None when it is."""
         self.stream = stream
         self._owner = owner
         stream.hand_to(self)
 
     def pump(self, now: float) -> None:
         """Write what can be written, and read or stop reading as fits."""
-        while self.writable and not self.gone:
-            frames = self.machine.drain(now, WRITE_AT_ONCE)
+        while self.writable and not self.gone and self._ahead != 0:
+            frames = self.machine.drain(now, WRITE_AT_ONCE if self._ahead is None else self._ahead)
             if not frames:
                 break
             self.stream.write_messages(frames)
+            if self._ahead is not None:
+                self._ahead = max(0, self._ahead - sum(map(len, frames)))
         if self.gone:
             return
         if self.machine.messages_queued > QUEUE_END:
@@ -79,6 +85,19 @@ class ServedChannel:
         """Go on with another machine for the same channel."""
         self.machine = machine
         self.parked = False
+
+    def hold(self) -> None:
+        """The client is not here yet: it is not read, and gets no more than it will find when it comes (dossier F)."""
+        self.parked = True
+        self._ahead = SENT_AHEAD
+        self.stream.pause_reading()
+
+    def let_go(self) -> None:
+        """The client is here."""
+        self.parked = False
+        self._ahead = None
+        if not self.gone:
+            self.stream.resume_reading()
 
     def handle_timer(self, now: float) -> None:
         """What is due without anybody saying anything."""
@@ -113,7 +132,15 @@ class ServedChannel:
         if self.gone:
             return
         now = self._owner.clock()
-        events = self.machine.feed(data, now)
+        self._happened(self.machine.feed(data, now), now)
+
+    def read_again(self, frames: bytes) -> None:
+        """Messages that were passed on to another server are to be read here after all."""
+        if not self.gone:
+            now = self._owner.clock()
+            self._happened(self.machine.read_again(frames, now), now)
+
+    def _happened(self, events: list[ServerEvent], now: float) -> None:
         failed = events.pop() if events and isinstance(events[-1], Failed) else None
         if events:
             self._owner.happened(self, events, now)

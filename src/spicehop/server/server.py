@@ -1,7 +1,7 @@
 """`SpiceServer`: shows a guest to SPICE clients.
 
-    async with SpiceServer(guest, ServerOptions(port=5900, password="secret")) as server:
-        await server.wait_closed()
+async with SpiceServer(guest, ServerOptions(port=5900, password="secret")) as server:
+    await server.wait_closed()
 """
 
 from __future__ import annotations
@@ -274,7 +274,8 @@ class SpiceServer:
         if key == MAIN:
             # Only a client that migrates here comes with a number.
             number = message.connection_id
-            if number and (not self.options.accept_unannounced or self.sessions.find(number) is not None):
+            expected = self.options.accept_unannounced or number in self.arrivals.offered
+            if number and (not expected or self.sessions.find(number) is not None):
                 return LinkResult.BAD_CONNECTION_ID
             full = len(self.sessions) >= self.options.limits.sessions and self.options.several_clients
             return LinkResult.ERROR if full else LinkResult.OK
@@ -337,6 +338,11 @@ class SpiceServer:
     def message_received(self, session: ServedSession, message: Message) -> None:
         """For sessions: what a client says of its migration."""
         self.leaving.message_received(session, message)
+
+    def leaving_event(self, session: ServedSession, served: ServedChannel, event: ServerEvent) -> None:
+        """For sessions: a channel that leaves is flushed, or the client has said more on it."""
+        self.leaving.channel_event(session, served, event)
+        self.wake()
 
     def arrival_event(self, session: ServedSession, served: ServedChannel, event: ServerEvent) -> None:
         """For sessions: a client that comes from another server says how, or brings state."""
@@ -468,4 +474,3 @@ class SpiceServer:
     def record(self, event: str, session: ServedSession, served: ServedChannel, reason: str = "") -> None:
         if self._trace is not None:
             self._trace.record(event, session=session.number, channel=served.machine.name, reason=reason)
-

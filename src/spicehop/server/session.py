@@ -8,7 +8,7 @@ from typing import Protocol
 from spicehop.channels.serving import cursor as cursor_channel
 from spicehop.channels.serving import inputs as inputs_channel
 from spicehop.channels.serving import main as main_channel
-from spicehop.channels.serving.channel import Flushed, Received, ServerChannel, ServerEvent
+from spicehop.channels.serving.channel import CameLate, Flushed, Received, ServerChannel, ServerEvent
 from spicehop.channels.serving.cursor import ServerCursor
 from spicehop.channels.serving.display import DisplayBegun, ServerDisplay
 from spicehop.channels.serving.inputs import ServerInputs
@@ -47,6 +47,9 @@ class SessionHost(Protocol):
 
     def agent_event(self, session: ServedSession, event: ServerEvent) -> None:
         """The client said something to the agent."""
+
+    def leaving_event(self, session: ServedSession, served: ServedChannel, event: ServerEvent) -> None:
+        """A channel that leaves is flushed, or the client has said more on it."""
 
     def record_event(self, event: Recorded) -> None:
         """The client's microphone."""
@@ -249,8 +252,8 @@ class ServedSession:
             ):
                 self._host.input_gate.give(self.number, (event,))
                 served.held_up = self._host.input_gate.is_full(self.number)
-            case Flushed():
-                self._host.wake()
+            case Flushed() | CameLate():
+                self._host.leaving_event(self, served, event)
             case _:
                 pass
 

@@ -27,6 +27,8 @@ MESSAGE_LIMIT = 64 * 1024
 FIRST_PING = 0.1
 """Seconds after which the first ping goes out."""
 _NANOSECONDS = 1_000_000_000
+FLUSH_MARK = 4
+"""The number of MIGRATE_FLUSH_MARK on any channel (dossier B.0)."""
 _PARTING_WORDS = (base.Migrate(0), base.MigrateData(b""))
 
 
@@ -46,6 +48,13 @@ class Received(ServerEvent):
 @dataclass(frozen=True, slots=True)
 class Flushed(ServerEvent):
     """The client has sent all that it sends here: the channel's state is complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class CameLate(ServerEvent):
+    """Whole messages of the client, with their headers, that came after the channel's state was saved."""
+
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +122,8 @@ class ServerChannel:
         self._held_back: deque[tuple[int, bytes]] = deque()
         self._parting = 0
         self._flags = 0
+        self._forwards = False
+        """Whether what the client says is another server's already."""
         self._continued = state.serial > 0
         self._reader = FrameReader(mini_header=peer.mini_header, limit=self.MESSAGE_LIMIT)
         self._generation = 0
@@ -138,11 +149,26 @@ class ServerChannel:
         events: list[ServerEvent] = []
         try:
             for frame in self._reader.feed(data):
+                if self._forwards and frame.number != FLUSH_MARK:
+                    mini = self.peer.mini_header
+                    late = encode_frame(frame.number, frame.body, mini_header=mini, serial=frame.serial)
+                    events.append(CameLate(late))
+                    continue
                 for part in frame.sub_messages:
                     self._message(part.number, part.data, events, now)
                 self._message(frame.number, frame.body, events, now)
             if self._reader.failure is not None:
                 raise self._reader.failure
+        except ProtocolError as error:
+            events.append(Failed(error))
+        return events
+
+    def read_again(self, frames: bytes, now: float) -> list[ServerEvent]:
+        """Take whole messages that were passed on, and are to be read here after all (`CameLate`)."""
+        events: list[ServerEvent] = []
+        try:
+            for frame in FrameReader(mini_header=self.peer.mini_header, limit=self.MESSAGE_LIMIT).feed(frames):
+                self._message(frame.number, frame.body, events, now)
         except ProtocolError as error:
             events.append(Failed(error))
         return events
@@ -258,14 +284,15 @@ class ServerChannel:
 
     # -- to another server ------------------------------------------------------------------------------------------
 
-    def hold_back(self, flags: int, *, queued: bool = False) -> None:
-        """What is made for the client from now on goes with the channel, which leaves with these `MigrateFlag`s; with
-        `queued` that what is not yet written goes too.
+    def hold_back(self, flags: int, *, at_once: bool = False) -> None:
+        """What is made for the client from now on goes with the channel, which leaves with these `MigrateFlag`s. With
+        `at_once` its state is saved now: what is not yet written goes too, and what comes is passed on (`CameLate`).
         """
+        self._forwards = at_once
         self._flags = flags
         self._parting = 1 + bool(flags & MigrateFlag.NEED_DATA_TRANSFER)
         self._depart(DepartureInput.HELD_BACK)
-        if queued:
+        if at_once:
             self._held_back, self._queue = self._queue, self._held_back
 
     def migrate(self) -> None:
@@ -289,6 +316,7 @@ class ServerChannel:
         self._held_back = deque()
         self.bytes_queued = sum(len(body) for _, body in self._queue)
         self._parting = 0
+        self._forwards = False
 
     def _depart(self, happened: DepartureInput) -> None:
         self.departure = step_after(self.departure, happened)
