@@ -30,6 +30,8 @@ from spicehop.wire.main import (
 
 LINK_SECONDS = 7.0
 """How long a client may take to link the target once the guest has moved."""
+NOTICE_SECONDS = 0.25
+"""How much longer than the client the target may take to say that the client is linked."""
 LEAVE_SECONDS = 10.0
 """Everything is over so long after the guest has moved, as management expects of libspice-server (dossier C3)."""
 
@@ -103,7 +105,16 @@ class LeavingClient(StateSource, Protocol):
 class LeavingSession:
     """Tells one client where to go and when, and what became of that."""
 
-    def __init__(self, client: LeavingClient, target: ClientTarget, *, seamless: bool, ahead: bool = True) -> None:
+    def __init__(
+        self,
+        client: LeavingClient,
+        target: ClientTarget,
+        *,
+        seamless: bool,
+        ahead: bool = True,
+        offered: bool = False,
+    ) -> None:
+        """`offered` says that the target has been told of the client over a direct link."""
         self.state = LeavingState.UNLINKED
         self.scheme = Scheme.SWITCH_HOST
         self.reason = ""
@@ -118,6 +129,7 @@ class LeavingSession:
         """Channels that the client has: those that it links at the target."""
         self._carrier: Carrier = ThroughClient(client, self._keys)
         self._direct: HostToHost | None = None
+        self._offered = offered
         self._lost: dict[ChannelKey, str] = {}
         self._steps: tuple[object, ...] = ()
         if ahead:
@@ -161,6 +173,11 @@ class LeavingSession:
                 happened = LeavingInput.LINKED
             case MigrateConnectedSeamless():
                 happened = LeavingInput.LINKED_SEAMLESS
+                if self.state is LeavingState.LINKING_LATE and self._direct is not None:
+                    happened = LeavingInput.LINKED_DIRECT
+                elif self.state is LeavingState.LINKING_LATE and self._offered:
+                    happened = LeavingInput.LINKED_UNSURE
+                    self._deadline = now + NOTICE_SECONDS
             case MigrateConnectError():
                 happened = LeavingInput.LINK_FAILED
                 self.reason = "the client could not link the target"
@@ -170,10 +187,14 @@ class LeavingSession:
             self._step(happened, now)
         return True
 
-    def linked_directly(self, say: Callable[[LinkMessage], None]) -> None:
+    def linked_directly(self, say: Callable[[LinkMessage], None], now: float) -> None:
         """The target has the client's links, and says so over the direct link: the state can go that way."""
-        if self.state in (LeavingState.LINKING, LeavingState.LINKED_SEAMLESS):
+        states = LeavingState
+        if self.state in (states.LINKING, states.LINKED_SEAMLESS, states.LINKING_LATE, states.LINKED_LATE):
             self._direct = HostToHost(self._client, self._keys, self._client.connection_id, say)
+        if self.state is states.LINKED_LATE:
+            self._deadline = self._last_deadline
+            self._step(LeavingInput.LINKED_DIRECT, now)
 
     def switched_over(self, now: float) -> None:
         """The guest stands still and will move, if nothing goes wrong."""
@@ -194,6 +215,7 @@ class LeavingSession:
 
     def link_lost(self, reason: str, now: float) -> None:
         """The direct link is gone."""
+        self._offered = False
         if self._carrier is not self._direct:
             self._direct = None
         elif (self.state, LeavingInput.LINK_LOST) in LEAVING_TABLE:

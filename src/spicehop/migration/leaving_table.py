@@ -32,6 +32,8 @@ class LeavingState(Enum):
     """The guest stays, and the client has not yet said whether it is linked."""
     LINKING_LATE = "AwaitingLateLink"
     """The guest has moved meanwhile."""
+    LINKED_LATE = "AwaitingLinkNotice"
+    """It is linked, and the target has not yet said so over the direct link."""
     STATE_AHEAD = "StateAhead"
     """Its state is at the target, host to host, and the guest stands still; nothing is certain yet."""
     RESTORED_AHEAD = "RestoredAhead"
@@ -51,6 +53,9 @@ class LeavingInput(Enum):
 
     LINKED = "CONNECTED received"
     LINKED_SEAMLESS = "CONNECTED_SEAMLESS received"
+    LINKED_DIRECT = "CONNECTED_SEAMLESS received, and SessionLinked over the direct link"
+    """Only where that makes a difference: when the guest has moved already."""
+    LINKED_UNSURE = "CONNECTED_SEAMLESS received, and SessionLinked may come"
     LINK_FAILED = "CONNECT_ERROR received"
     SWITCHED_OVER = "the guest stands still, and there is a direct link"
     RESTORED = "SessionRestored received"
@@ -104,6 +109,10 @@ def _table() -> dict[tuple[LeavingState, LeavingInput], tuple[LeavingAction, Lea
         (states.CALLED_BACK, inputs.LINK_FAILED): (actions.NOTE, states.STAYS),
         (states.LINKING_LATE, inputs.LINKED): (actions.BEGIN_ANEW, states.GOING),
         (states.LINKING_LATE, inputs.LINKED_SEAMLESS): (actions.HAND_CHANNELS, states.HANDING_CHANNELS),
+        (states.LINKING_LATE, inputs.LINKED_DIRECT): (actions.SEND_STATE, states.AWAITING_RESTORE),
+        (states.LINKING_LATE, inputs.LINKED_UNSURE): (actions.NOTE, states.LINKED_LATE),
+        (states.LINKED_LATE, inputs.LINKED_DIRECT): (actions.SEND_STATE, states.AWAITING_RESTORE),
+        (states.LINKED_LATE, inputs.TIME_UP): (actions.HAND_CHANNELS, states.HANDING_CHANNELS),
         (states.LINKING_LATE, inputs.LINK_FAILED): (actions.SWITCH, states.GOING),
         (states.LINKING_LATE, inputs.TIME_UP): (actions.SWITCH, states.GOING),
         (states.HANDING_CHANNELS, inputs.CHANNELS_HANDED): (actions.HAND_MAIN, states.HANDING_MAIN),

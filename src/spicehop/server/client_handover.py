@@ -242,9 +242,9 @@ class ClientHandover:
         match message:
             case SessionExpected():
                 if self._offered.pop(session, None) is not None and self.target is not None:
-                    self._tell_of_target(session, self.target)
+                    self._tell_of_target(session, self.target, offered=True)
             case SessionLinked() if leaving is not None and self._say is not None:
-                leaving.linked_directly(self._say)
+                leaving.linked_directly(self._say, now)
             case SessionRestored() if leaving is not None:
                 leaving.restored(now)
             case SessionRefused() if leaving is not None:
@@ -316,9 +316,10 @@ class ClientHandover:
             if not known and (has_first or now >= seen + SETTLING_SECONDS):
                 self._offer(session, target)
 
-    def _tell_of_target(self, session: ServedSession, target: ClientTarget) -> None:
+    def _tell_of_target(self, session: ServedSession, target: ClientTarget, *, offered: bool = False) -> None:
         seamless = self._server.options.seamless_migration
-        self._leaving[session] = LeavingSession(self._served(session), target, seamless=seamless)
+        client = self._served(session)
+        self._leaving[session] = LeavingSession(client, target, seamless=seamless, offered=offered)
 
     def _served(self, session: ServedSession) -> LeavingServed:
         return LeavingServed(self._server, session, self._wall_clock)
