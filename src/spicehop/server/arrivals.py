@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from spicehop.channels.serving.channel import Peer, ServerChannel, ServerEvent
@@ -58,6 +59,14 @@ def _to_nobody(message: link.LinkMessage) -> None:
     """There is no link."""
 
 
+@dataclass(slots=True)
+class Handed:
+    """A session's state, and what its client has said since that was saved."""
+
+    state: SessionState
+    late: list[tuple[ChannelKey, bytes]] = field(default_factory=list)
+
+
 class ArrivalDesk:
     """Does what `ArrivingSession` says."""
 
@@ -66,8 +75,8 @@ class ArrivalDesk:
         self._wall_clock = wall_clock
         self.offered: dict[int, set[ChannelKey]] = {}
         """Clients that the source announces over the direct link, by connection id, with the channels they have."""
-        self._handed: dict[ServedSession, SessionState] = {}
-        """State that waits for the guest."""
+        self._handed: dict[ServedSession, Handed] = {}
+        """What waits for the guest."""
         self._guest_is_here = False
         self._say: Callable[[link.LinkMessage], None] = _to_nobody
 
@@ -205,9 +214,7 @@ class ArrivalDesk:
             case link.SessionHanded():
                 self._handed_over(session, message)
             case link.LateBytes():
-                served = session.channels.get((message.channel, message.channel_id))
-                if served is not None and served.key in session.arrival.unflushed:
-                    served.data_received(0, bytes(message.data))
+                self._came_late(session, (message.channel, message.channel_id), bytes(message.data))
             case link.Flushed():
                 self._flushed(session, (message.channel, message.channel_id))
             case link.SessionWithdrawn() | link.SessionGone():
@@ -219,9 +226,11 @@ class ArrivalDesk:
     def guest_came(self) -> None:
         """The guest is here: sessions whose state waits for it go on."""
         self._guest_is_here = True
-        for session, state in tuple(self._handed.items()):
+        for session, handed in tuple(self._handed.items()):
             del self._handed[session]
-            self._restore_all(session, state)
+            self._restore_all(session, handed.state)
+            for key, data in handed.late:
+                self._came_late(session, key, data)
 
     def guest_went(self) -> None:
         """The guest is another server's again."""
@@ -243,7 +252,15 @@ class ArrivalDesk:
         elif self._guest_is_here:
             self._restore_all(session, state)
         else:
-            self._handed[session] = state
+            self._handed[session] = Handed(state)
+
+    def _came_late(self, session: ServedSession, key: ChannelKey, data: bytes) -> None:
+        """What the client has said at the source since its state was saved."""
+        handed, served = self._handed.get(session), session.channels.get(key)
+        if handed is not None:
+            handed.late.append((key, data))
+        elif served is not None and session.arrival is not None and key in session.arrival.unflushed:
+            served.data_received(0, data)
 
     def _restore_all(self, session: ServedSession, state: SessionState) -> None:
         arrival, now = session.arrival, self._host.clock()

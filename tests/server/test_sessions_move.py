@@ -1,0 +1,148 @@
+"""Sessions move between two servers by both carriers, and come back when the target does not take them."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from moving_pair import MovingPair, Side, moving_pair
+from waiting import until
+
+import spicehop
+from spicehop.demo.serial import parse_serial
+from spicehop.migration.handing_direct import HostToHost
+
+BOTH = pytest.mark.parametrize("direct", [False, True], ids=["through the client", "host to host"])
+SHIFT = 0x2A
+
+
+def pressed(*sides: Side) -> list[int]:
+    """The keys that the guest has seen pressed, at all its places."""
+    log = parse_serial("\n".join(line for side in sides for line in side.lines))
+    assert log.faults == ()
+    return [key.code for key in log.keys if key.value == 1]
+
+
+async def type_on(client: spicehop.client.Session, codes: list[int]) -> None:
+    for code in codes:
+        client.keyboard.down(code)
+        client.keyboard.up(code)
+        await asyncio.sleep(0.002)
+
+
+@BOTH
+async def test_keys_and_port_bytes_go_on(tmp_path: Path, direct: bool) -> None:
+    """Typing and streaming all the time: each key once, each byte in order, and the modifier stays held."""
+    codes = [0x1E + number % 8 for number in range(400)]
+    async with (
+        moving_pair(tmp_path, direct=direct) as pair,
+        spicehop.connect(f"spice://127.0.0.1:{pair.source.server.port}") as client,
+    ):
+        port = await client.port("org.example.echo.0")
+        client.keyboard.down(SHIFT)
+        typing = asyncio.create_task(type_on(client, codes))
+        sent = bytes(number % 251 for number in range(200_000))
+        writing = asyncio.create_task(write_slowly(port, sent))
+        await asyncio.sleep(0.2)
+        await pair.name_target()
+        pair.move()
+        await until(lambda: bool(pair.source.completed()), "the clients are gone")
+        await typing
+        await writing
+        echo = bytearray()
+        async with asyncio.timeout(10):
+            while len(echo) < len(sent):
+                echo += await port.read()
+        client.keyboard.up(SHIFT)
+        await until(lambda: pressed(pair.source, pair.target) == [SHIFT, *codes], "all keys")
+        assert bytes(echo) == sent
+        (moved,) = pair.source.completed()
+        (outcome,) = moved["clients"]  # type: ignore[misc]
+        assert (outcome["scheme"], outcome["outcome"]) == ("seamless", "moved")
+        assert outcome["carrier"] == ("direct" if direct else "client")
+        assert not list(pair.source.server.sessions)
+
+
+async def write_slowly(port: spicehop.client.Port, data: bytes) -> None:
+    for start in range(0, len(data), 2_000):
+        port.write(data[start : start + 2_000])
+        await asyncio.sleep(0.004)
+
+
+@BOTH
+async def test_what_comes_while_the_guest_stands_still_is_not_lost(tmp_path: Path, direct: bool) -> None:
+    codes = [0x1E + number % 8 for number in range(60)]
+    async with (
+        moving_pair(tmp_path, direct=direct) as pair,
+        spicehop.connect(f"spice://127.0.0.1:{pair.source.server.port}") as client,
+    ):
+        migration = pair.source.control.migration
+        migration.change_capabilities({"pause-before-switchover": True, "events": True})
+        await pair.name_target()
+        pair.move()
+        await until(lambda: not pair.source.guest.running, "the guest stands still")
+        await type_on(client, codes)
+        await asyncio.sleep(0.1)
+        assert pressed(pair.source) == []
+        await until(lambda: migration.describe().get("status") == "pre-switchover")
+        migration.go_on("pre-switchover")
+        await until(lambda: pressed(pair.source, pair.target) == codes, "all keys")
+
+
+@BOTH
+async def test_a_cancelled_migration_leaves_everything_as_it_was(tmp_path: Path, direct: bool) -> None:
+    codes = [0x1E + number % 8 for number in range(40)]
+    async with (
+        moving_pair(tmp_path, direct=direct) as pair,
+        spicehop.connect(f"spice://127.0.0.1:{pair.source.server.port}") as client,
+    ):
+        migration = pair.source.control.migration
+        migration.change_capabilities({"pause-before-switchover": True})
+        await pair.name_target()
+        pair.move()
+        await until(lambda: migration.describe().get("status") == "pre-switchover")
+        await type_on(client, codes[:20])
+        migration.cancel()
+        await until(lambda: pair.source.guest.running, "the guest runs again")
+        await type_on(client, codes[20:])
+        await until(lambda: pressed(pair.source) == codes, "all keys")
+        await until(lambda: not list(pair.target.server.sessions), "the target has forgotten the client")
+        assert not client.closed
+
+
+async def test_a_session_comes_back_when_the_target_dies_before_main_has_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All channels but main are at the target then; what the client says afterwards reaches the guest here."""
+    monkeypatch.setattr(HostToHost, "channels_handed", property(lambda self: False))
+    before = [0x1E + number % 8 for number in range(30)]
+    async with (
+        moving_pair(tmp_path, direct=True) as pair,
+        spicehop.connect(f"spice://127.0.0.1:{pair.source.server.port}") as client,
+    ):
+        migration = pair.source.control.migration
+        await type_on(client, before)
+        await until(lambda: pressed(pair.source) == before)
+        await pair.name_target()
+        pair.move()
+        (session,) = pair.source.server.sessions
+        await until(lambda: handed(pair, session.connection_id) == len(session.channels) - 1, "all but main have gone")
+        for served in [one for each in pair.target.server.sessions for one in each.channels.values()]:
+            served.stream.abort()
+        await pair.target.control.direct_link.close("the target dies")
+        await until(lambda: bool(pair.source.completed()), "the session is back")
+        (outcome,) = pair.source.completed()[0]["clients"]  # type: ignore[misc]
+        assert outcome["outcome"] == "stayed"
+        assert migration.status == "postmigrate"
+        pair.source.server.run_guest()
+        await type_on(client, before)
+        await until(lambda: pressed(pair.source) == before * 2, "keys reach the guest here")
+        assert not client.closed
+
+
+def handed(pair: MovingPair, connection_id: int) -> int:
+    """How many channels of a session have left the source."""
+    session = pair.source.server.sessions.find(connection_id)
+    assert session is not None
+    return sum(served.machine.departure.value == "HandedOver" for served in session.channels.values())
