@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import numpy as np
 import pytest
 from moving_pair import MovingPair, Side, moving_pair
 from waiting import until
 
 import spicehop
+from spicehop.channels.serving.display import ServerDisplay
 from spicehop.demo.serial import parse_serial
 from spicehop.migration.handing_direct import HostToHost
+from spicehop.wire import base
+from spicehop.wire.layout import Message
 
 BOTH = pytest.mark.parametrize("direct", [False, True], ids=["through the client", "host to host"])
 SHIFT = 0x2A
@@ -146,3 +150,81 @@ def handed(pair: MovingPair, connection_id: int) -> int:
     session = pair.source.server.sessions.find(connection_id)
     assert session is not None
     return sum(served.machine.departure.value == "HandedOver" for served in session.channels.values())
+
+
+class Wiretap:
+    """Notes what a display channel of a server sends."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sent: list[Message] = []
+        plain = ServerDisplay.send
+
+        def send(machine: ServerDisplay, message: Message) -> None:
+            if self.side is not None and machine.media_clock is self.side.server.media_clock:
+                self.sent.append(message)
+            plain(machine, message)
+
+        self.side: Side | None = None
+        monkeypatch.setattr(ServerDisplay, "send", send)
+
+    def drawn(self) -> list[Message]:
+        """What changes the picture or takes room: everything but acknowledgement windows and pings."""
+        return [one for one in self.sent if not isinstance(one, base.SetAck | base.Ping)]
+
+
+FREEZE = 0x41  # F7
+
+
+@BOTH
+async def test_nothing_is_drawn_again(tmp_path: Path, direct: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a frozen picture not a byte, and the client still shows it."""
+    async with (
+        moving_pair(tmp_path, direct=direct, size=(640, 480)) as pair,
+        spicehop.connect(f"spice://127.0.0.1:{pair.source.server.port}") as client,
+    ):
+        await type_on(client, [FREEZE])
+        await until(lambda: "frozen" in "\n".join(pair.source.lines))
+        (session,) = pair.source.server.sessions
+        await until(lambda: session.feeds[0].settled, "the picture stands")
+        await pair.name_target()
+        tap = Wiretap(monkeypatch)
+        tap.side = pair.target
+        pair.move()
+        await until(lambda: bool(pair.source.completed()), "the clients are gone")
+        (moved,) = pair.target.server.sessions
+        await until(lambda: not moved.arriving and moved.feeds[0].settled, "the picture stands at the target")
+        assert tap.drawn() == []
+        picture = pair.target.guest.displays[0].pixels
+        assert np.array_equal(client.screenshot().pixels[:, :, :3], picture[:, :, :3])
+
+
+@BOTH
+async def test_only_what_has_changed_between_the_servers_is_drawn(
+    tmp_path: Path, direct: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        moving_pair(tmp_path, direct=direct, size=(640, 480)) as pair,
+        spicehop.connect(f"spice://127.0.0.1:{pair.source.server.port}") as client,
+    ):
+        await type_on(client, [FREEZE])
+        await until(lambda: "frozen" in "\n".join(pair.source.lines))
+        (session,) = pair.source.server.sessions
+        await until(lambda: session.feeds[0].settled, "the picture stands")
+        await pair.name_target()
+        load = pair.target.guest.load
+
+        def load_and_change(state: bytes) -> None:
+            load(state)
+            assert pair.target.guest.put_square(128, 192, 0x00FF00)
+
+        monkeypatch.setattr(pair.target.guest, "load", load_and_change)
+        tap = Wiretap(monkeypatch)
+        tap.side = pair.target
+        pair.move()
+        await until(lambda: bool(pair.source.completed()), "the clients are gone")
+        (moved,) = pair.target.server.sessions
+        await until(lambda: bool(tap.drawn()) and moved.feeds[0].settled, "the square is drawn")
+        boxes = [one.base.box for one in tap.drawn()]  # type: ignore[attr-defined]
+        assert all(box.left >= 128 and box.right <= 192 and box.top >= 192 and box.bottom <= 256 for box in boxes)
+        picture = pair.target.guest.displays[0].pixels
+        await until(lambda: np.array_equal(client.screenshot().pixels[:, :, :3], picture[:, :, :3]), "the picture")
