@@ -228,3 +228,24 @@ async def test_only_what_has_changed_between_the_servers_is_drawn(
         assert all(box.left >= 128 and box.right <= 192 and box.top >= 192 and box.bottom <= 256 for box in boxes)
         picture = pair.target.guest.displays[0].pixels
         await until(lambda: np.array_equal(client.screenshot().pixels[:, :, :3], picture[:, :, :3]), "the picture")
+
+
+async def test_what_a_client_has_left_for_a_device_moves_with_the_guest(tmp_path: Path) -> None:
+    """It was sent while the guest stood still, and its client is gone."""
+    async with moving_pair(tmp_path, direct=False) as pair:
+        migration = pair.source.control.migration
+        migration.change_capabilities({"pause-before-switchover": True})
+        async with spicehop.connect(f"spice://127.0.0.1:{pair.source.server.port}") as client:
+            port = await client.port("org.example.echo.0")
+            pair.source.server.stop_guest()
+            port.write(b"left behind")
+            await port.drain()
+            (slot,) = [one for key, one in pair.source.server.devices.slots.items() if one.name == "org.example.echo.0"]
+            await until(lambda: slot.pipe is not None and slot.pipe.bytes_held == 11)
+        await until(lambda: slot.leftover.size == 11, "the client is gone")
+        pair.move()
+        await until(lambda: migration.describe().get("status") == "pre-switchover")
+        migration.go_on("pre-switchover")
+        await until(lambda: pair.target.control.migration.status == "paused", "the guest has come")
+        pair.target.server.run_guest()
+        await until(lambda: "bytes=11 " in "\n".join(pair.target.lines), "its device has the bytes")

@@ -107,6 +107,7 @@ def _table() -> dict[tuple[LeavingState, LeavingInput], tuple[LeavingAction, Lea
         (states.CALLED_BACK, inputs.LINKED): (actions.CANCEL, states.STAYS),
         (states.CALLED_BACK, inputs.LINKED_SEAMLESS): (actions.CANCEL, states.STAYS),
         (states.CALLED_BACK, inputs.LINK_FAILED): (actions.NOTE, states.STAYS),
+        (states.CALLED_BACK, inputs.GUEST_MOVED): (actions.TAKE_BACK_AND_SWITCH, states.GOING),
         (states.LINKING_LATE, inputs.LINKED): (actions.BEGIN_ANEW, states.GOING),
         (states.LINKING_LATE, inputs.LINKED_SEAMLESS): (actions.HAND_CHANNELS, states.HANDING_CHANNELS),
         (states.LINKING_LATE, inputs.LINKED_DIRECT): (actions.SEND_STATE, states.AWAITING_RESTORE),

@@ -51,6 +51,9 @@ class ArrivalHost(Protocol):
     def introduce(self, session: ServedSession, machine: ServerMain, now: float) -> None:
         """MAIN_INIT and what follows it."""
 
+    def record_step(self, event: str, session: ServedSession, channel: str, step: str, reason: str = "") -> None:
+        """For the trace, too."""
+
     def record(self, event: str, session: ServedSession, served: ServedChannel, reason: str = "") -> None:
         """For the trace."""
 
@@ -92,6 +95,7 @@ class ArrivalDesk:
         arrival = session.arrival
         if arrival is None or not isinstance(served.machine, ParkedChannel):
             raise ProtocolError("the client comes from nowhere")
+        self._host.record_step("server.client-arriving", session, served.machine.name, type(event).__name__)
         match event:
             case SeamlessAsked():
                 if arrival.seamless_asked(event.source_version) is ArrivingAction.ACKNOWLEDGE:
@@ -278,6 +282,7 @@ class ArrivalDesk:
         except ProtocolError as error:
             session.abandon(f"its state cannot be used: {error}")
             return
+        self._host.record_step("server.client-arriving", session, "", "SessionRestored")
         self._say(link.SessionRestored(session.connection_id))
         self._host.wake()
 

@@ -6,6 +6,7 @@ Who moves in which way, and what each channel is given, is `migration.leaving`'s
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -151,8 +152,11 @@ class ClientHandover:
         """Have the clients link the target."""
         self._call_back()
         self.target = target
+        self._outcomes.clear()
         for session in self._server.sessions:
-            if session.initialized and session.main is not None and not session.arriving:
+            # One that has not answered yet would take its answer for the new target's: it is told later.
+            busy = session in self._leaving and self._leaving[session].state is LeavingState.CALLED_BACK
+            if session.initialized and session.main is not None and not session.arriving and not busy:
                 self._offer(session, target)
         self._server.wake()
 
@@ -272,9 +276,14 @@ class ClientHandover:
         if self.target is not None:
             self._tell_newcomers(self.target, now)
         for session, leaving in tuple(self._leaving.items()):
-            leaving.handle_timer(now)
-            while leaving.progress(now) and not session.ended:
-                session.write(now)
+            try:
+                leaving.handle_timer(now)
+                while leaving.progress(now) and not session.ended:
+                    session.write(now)
+            except Exception as error:
+                # A fault of ours costs one session, and not the server.
+                logging.getLogger(__name__).exception("the session %d could not leave", session.number)
+                session.abandon(f"the server failed: {type(error).__name__}")
             self._note(session, leaving)
             if leaving.over and leaving.outcome is not None:
                 self._outcomes.append(leaving.outcome)

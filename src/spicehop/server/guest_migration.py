@@ -24,6 +24,7 @@ from spicehop.server.client_handover import ClientHandover
 from spicehop.server.control_migration import CAPABILITIES
 from spicehop.server.control_target import ControlEvent
 from spicehop.server.guest_mover import GuestMover
+from spicehop.server.left_behind import take_leftovers, with_leftovers
 from spicehop.server.private_socket import PrivateSocket, system_reason
 from spicehop.server.run_state import RunAction, RunInput, RunState, RunStates
 from spicehop.server.server import SpiceServer
@@ -179,7 +180,7 @@ class GuestMigration:
         ran = self._server.guest.running
         self._server.input_gate.close()
         self._step(RunInput.SWITCH_OVER)
-        state = self._server.guest.save()
+        state = with_leftovers(self._server.guest.save(), self._server.devices)
         if not self._capabilities["pause-before-switchover"]:
             self.handover.switch_over()
         return state, ran
@@ -198,7 +199,7 @@ class GuestMigration:
     def load(self, state: bytes) -> str:
         """Part of `GuestKeeper`."""
         try:
-            self._server.guest.load(state)
+            self._server.guest.load(take_leftovers(state, self._server.devices))
         except SpicehopError as error:
             return str(error)
         self._server.agent.guest_came()
