@@ -235,6 +235,26 @@ def test_a_restored_dictionary_finds_what_the_client_has():
     assert GlzDictionary.restored(GlzDictionary(9, next_id=7).save()).next_id == 7
 
 
+def test_a_dictionary_goes_on_from_an_earlier_copy():
+    """What has left the window of the one has left the other's: both encode the same from then on."""
+    source = GlzDictionary(3000)
+    for seed in range(5):
+        source.encode(noise(20, 20, seed))
+    ahead, since = source.save(), source.next_id
+    for seed in range(5, 9):
+        source.encode(noise(20, 20, seed))
+    rest = source.save(since)
+    assert len(rest) < len(source.save())
+    target = GlzDictionary.restored(ahead)
+    target.continued(rest)
+    assert (target.next_id, target.pixels, len(target)) == (source.next_id, source.pixels, len(source))
+    assert target.encode(noise(20, 20, 7)) == source.encode(noise(20, 20, 7))
+    with pytest.raises(ProtocolError, match="not the continuation"):
+        target.continued(rest)
+    with pytest.raises(ProtocolError):
+        GlzDictionary(3000).continued(rest[:-1])
+
+
 def test_bad_bytes_are_no_dictionary():
     source = GlzDictionary(5000)
     for seed in range(3):

@@ -113,11 +113,14 @@ class GlzDictionary:
             header = _HEADER.pack(MAGIC, VERSION, kind | 1 << 4, width, height, stride, image_id, distance)
             return b"".join((header, *(self._pack(cells, units, image_id) for units in _passes(kind))))
 
-    def save(self) -> bytes:
-        """All that `restored` needs to go on from here, pixels included."""
+    def save(self, since: int = 0) -> bytes:
+        """All that `restored` needs to go on from here, pixels included; or what `continued` needs where the
+        dictionary is known up to the id `since`.
+        """
         with self._lock:
-            parts = [_SAVED.pack(_SAVED_VERSION, self.capacity, self._next_id, len(self._images))]
-            for image_id, image in self._images.items():
+            images = {image_id: image for image_id, image in self._images.items() if image_id >= since}
+            parts = [_SAVED.pack(_SAVED_VERSION, self.capacity, self._next_id, len(images))]
+            for image_id, image in images.items():
                 data = lz4.block.compress(image.cells.data, store_size=False)
                 parts += [_SAVED_IMAGE.pack(image_id, image.kind, image.cells.size, len(data)), data]
         return b"".join(parts)
@@ -125,30 +128,40 @@ class GlzDictionary:
     @classmethod
     def restored(cls, data: bytes | memoryview, *, max_capacity: int = 2**24) -> GlzDictionary:
         """The dictionary that `save` was called on. Raises `ProtocolError` on bytes that are not of it."""
-        view = memoryview(data)
-        if len(view) < _SAVED.size:
-            raise ProtocolError("a saved GLZ dictionary ends inside its header")
-        version, capacity, next_id, count = _SAVED.unpack_from(view)
-        if version != _SAVED_VERSION or not 0 < capacity <= max_capacity or count > MAX_IMAGES:
-            raise ProtocolError(f"a saved GLZ dictionary of version {version} with {capacity} pixels is not usable")
-        made = cls(capacity, next_id=next_id)
+        made = cls(_saved_head(memoryview(data), max_capacity)[0])
+        made._take(memoryview(data), evicting=False)
+        return made
+
+    def continued(self, data: bytes | memoryview) -> None:
+        """Take over what another dictionary has encoded since this was its copy: `save(since)` gave it. What leaves the
+        window there has left it here too. Raises `ProtocolError` on bytes that do not fit; it is of no use then.
+        """
+        self._take(memoryview(data), evicting=True)
+
+    def _take(self, view: memoryview, *, evicting: bool) -> None:
+        capacity, next_id, count = _saved_head(view, self.capacity)
+        if capacity != self.capacity or next_id < self._next_id:
+            raise ProtocolError("a saved GLZ dictionary is not the continuation of this one")
+        self._next_id = next_id
+        if not self._images:
+            self._oldest = next_id
         at = _SAVED.size
         for _ in range(count):
             if len(view) - at < _SAVED_IMAGE.size:
                 raise ProtocolError("a saved GLZ dictionary ends inside an image")
             image_id, kind, size, length = _SAVED_IMAGE.unpack_from(view, at)
             at += _SAVED_IMAGE.size
-            made._put_back(image_id, kind, size, view[at : at + length])
+            room = self.capacity if evicting else self.capacity - self._pixels
+            self._put_back(image_id, kind, size, view[at : at + length], room)
             at += length
         if at != len(view):
             raise ProtocolError("a saved GLZ dictionary does not end where it should")
-        return made
 
-    def _put_back(self, image_id: int, kind: int, size: int, data: memoryview) -> None:
+    def _put_back(self, image_id: int, kind: int, size: int, data: memoryview, room: int) -> None:
         newest = next(reversed(self._images), -1)
         if kind not in _KINDS or not newest < image_id < self._next_id or self._next_id - image_id > MAX_IMAGES:
             raise ProtocolError(f"a saved GLZ dictionary cannot hold image {image_id} of type {kind}")
-        if not 0 < size <= self.capacity - self._pixels or size >= MAX_IMAGE_PIXELS:
+        if not 0 < size <= room or size >= MAX_IMAGE_PIXELS:
             raise ProtocolError(f"image {image_id} of {size} pixels does not fit a saved GLZ dictionary")
         try:
             raw = lz4.block.decompress(data, uncompressed_size=4 * size)
@@ -218,6 +231,16 @@ class GlzDictionary:
         self._sizes[slot] = image.cells.size
         self._kinds[slot] = image.kind
         self._addresses[slot] = image.cells.ctypes.data if lz_encode_kernels.COMPILED else image.cells.data
+
+
+def _saved_head(view: memoryview, max_capacity: int) -> tuple[int, int, int]:
+    """Capacity, next id, and the number of images."""
+    if len(view) < _SAVED.size:
+        raise ProtocolError("a saved GLZ dictionary ends inside its header")
+    version, capacity, next_id, count = _SAVED.unpack_from(view)
+    if version != _SAVED_VERSION or not 0 < capacity <= max_capacity or count > MAX_IMAGES:
+        raise ProtocolError(f"a saved GLZ dictionary of version {version} with {capacity} pixels is not usable")
+    return capacity, next_id, count
 
 
 def _passes(kind: LzType) -> tuple[int, ...]:
