@@ -249,3 +249,35 @@ async def test_what_a_client_has_left_for_a_device_moves_with_the_guest(tmp_path
         await until(lambda: pair.target.control.migration.status == "paused", "the guest has come")
         pair.target.server.run_guest()
         await until(lambda: "bytes=11 " in "\n".join(pair.target.lines), "its device has the bytes")
+
+
+async def test_the_glz_window_goes_along_host_to_host(tmp_path: Path) -> None:
+    """What it holds at the target is what it held at the source; some of it went while the guest ran."""
+    async with (
+        moving_pair(tmp_path, direct=True, size=(640, 480), compression="glz") as pair,
+        spicehop.connect(f"spice://127.0.0.1:{pair.source.server.port}") as client,
+    ):
+        await client.wait_for_change()
+        await pair.name_target()
+        await asyncio.sleep(0.3)
+        await type_on(client, [FREEZE])
+        await until(lambda: "frozen" in "\n".join(pair.source.lines))
+        (session,) = pair.source.server.sessions
+        await until(lambda: session.feeds[0].settled, "the picture stands")
+        window = session.feeds[0].painter.view.glz
+        assert window is not None
+        assert len(window)
+        pair.move()
+        await until(lambda: bool(pair.source.completed()), "the clients are gone")
+        (moved,) = pair.target.server.sessions
+        there = moved.feeds[0].painter.view.glz
+        assert there is not None
+        assert (there.next_id, there.pixels, len(there)) == (window.next_id, window.pixels, len(window))
+        pair.target.guest.put_square(128, 192, 0x00FF00)
+        await type_on(client, [FREEZE])
+        await until(lambda: there.next_id > window.next_id, "more is drawn with it")
+        await type_on(client, [FREEZE])
+        await until(lambda: "frozen" in "\n".join(pair.target.lines))
+        await until(lambda: moved.feeds[0].settled)
+        picture = pair.target.guest.displays[0].pixels
+        await until(lambda: np.array_equal(client.screenshot().pixels[:, :, :3], picture[:, :, :3]), "the picture")

@@ -67,7 +67,12 @@ class MovingPair:
 
 @asynccontextmanager
 async def moving_pair(
-    path: Path, *, direct: bool, seamless: bool = True, size: tuple[int, int] = (320, 240)
+    path: Path,
+    *,
+    direct: bool,
+    seamless: bool = True,
+    size: tuple[int, int] = (320, 240),
+    compression: str = "lz",
 ) -> AsyncIterator[MovingPair]:
     """Both servers, the target waiting for the guest."""
     sides = []
@@ -75,7 +80,7 @@ async def moving_pair(
         lines: list[str] = []
         guest = DemoGuest(*size, log=lines.append)
         options = ServerOptions(
-            run_guest=not incoming, seamless_migration=seamless, accept_unannounced=True, compression="lz"
+            run_guest=not incoming, seamless_migration=seamless, accept_unannounced=True, compression=compression
         )
         server = SpiceServer(guest, options)
         side = Side(server, ServerControl(server, incoming=incoming), guest, lines)

@@ -45,6 +45,11 @@ class StateSource(Protocol):
     def view_state(self, number: int) -> ViewState | None:
         """What the client has of the display of that channel; None when it has not begun."""
 
+    def window(self, number: int, since: int) -> tuple[bytes, int]:
+        """The GLZ window of that display's client as far as it is younger than the image `since`, and the id of the
+        next image. Empty when there is none.
+        """
+
     def agent_states(self) -> AgentStates:
         """The agent's stream."""
 

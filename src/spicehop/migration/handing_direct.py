@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 from spicehop.channels.serving.departing import DepartureStep
 from spicehop.migration.handing import Carrier, StateSource
-from spicehop.migration.state import MAIN, AgentStates, ChannelKey, SessionState, encode
+from spicehop.migration.state import MAIN, AgentStates, ChannelKey, SessionState, encode, sections
 from spicehop.wire import direct_link as link
+from spicehop.wire import envelope
 from spicehop.wire.constants import ChannelType, MigrateFlag
 
 MOST_LATE = 256 * 1024 * 1024
@@ -31,8 +32,25 @@ class HostToHost(Carrier):
         super().__init__(source, keys)
         self._connection_id = connection_id
         self._say = say
+        self._since: dict[int, int] = {}
+        """By display: up to which image its window has gone ahead."""
         self._late: dict[ChannelKey, list[bytes]] = {}
         self.late_bytes = 0
+
+    def send_ahead(self) -> None:
+        """Send what is large and may go while the guest runs; what is new of it then goes with the rest."""
+        windows = self._windows()
+        if windows:
+            whole = sections(SessionState({}, windows=windows))
+            self._say(link.StateAhead(self._connection_id, envelope.encode(whole, limit=link.MAX_STATE)))
+
+    def _windows(self) -> dict[int, bytes]:
+        found = {}
+        for kind, number in self._leaving():
+            if kind == ChannelType.DISPLAY:
+                data, self._since[number] = self._source.window(number, self._since.get(number, 0))
+                found[number] = data
+        return {number: data for number, data in found.items() if data}
 
     def send_state(self, agent: AgentStates) -> None:
         """Save the state of every channel, and send it."""
@@ -44,6 +62,7 @@ class HostToHost(Carrier):
             {key: self._source.channel_state(key) for key in leaving},
             {number: view for number, view in views.items() if view is not None},
             agent,
+            self._windows(),
         )
         self._say(link.SessionHanded(self._connection_id, encode(state, limit=link.MAX_STATE)))
 

@@ -192,6 +192,7 @@ class LeavingSession:
         states = LeavingState
         if self.state in (states.LINKING, states.LINKED_SEAMLESS, states.LINKING_LATE, states.LINKED_LATE):
             self._direct = HostToHost(self._client, self._keys, self._client.connection_id, say)
+            self._direct.send_ahead()
         if self.state is states.LINKED_LATE:
             self._deadline = self._last_deadline
             self._step(LeavingInput.LINKED_DIRECT, now)

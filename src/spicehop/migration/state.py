@@ -58,12 +58,14 @@ class Kind(IntEnum):
     SMARTCARD = 9
     AGENT_CLIENT = 10
     AGENT_DEVICE = 11
+    WINDOW = 12
+    """A saved `GlzDictionary`, host to host alone: it has pixels."""
 
 
 KNOWN: Mapping[int, int] = dict.fromkeys(Kind, VERSION)
 """What this server reads."""
-REPLACEABLE = frozenset({Kind.CURSOR, Kind.PLAYBACK, Kind.RECORD})
-"""Without these the channel begins anew, and nothing is lost."""
+REPLACEABLE = frozenset({Kind.CURSOR, Kind.PLAYBACK, Kind.RECORD, Kind.WINDOW})
+"""Without these the channel, or the window, begins anew, and nothing is lost."""
 _KINDS: Mapping[int, Kind] = {
     ChannelType.MAIN: Kind.MAIN,
     ChannelType.DISPLAY: Kind.DISPLAY,
@@ -95,6 +97,8 @@ class SessionState:
     views: Mapping[int, ViewState] = field(default_factory=dict)
     """By the number of the display channel."""
     agent: AgentStates | None = None
+    windows: Mapping[int, bytes] = field(default_factory=dict)
+    """By the number of the display channel: its GLZ window, or what of it has not gone ahead."""
     kept: tuple[tuple[Section, str], ...] = ()
     """Sections that this server could not read and can do without, with the reason. They are not sent on: what they say
     grows old here.
@@ -126,6 +130,7 @@ def sections(state: SessionState, *, view_bytes: int | None = None) -> list[Sect
     for number, view in sorted(state.views.items()):
         lean = view if view_bytes is None else view.within(view_bytes // len(state.views))
         found.append(_section(Kind.VIEW, (ChannelType.DISPLAY, number), lean.encode()))
+    found += [_section(Kind.WINDOW, (ChannelType.DISPLAY, number), data) for number, data in state.windows.items()]
     if state.agent is not None:
         client = layouts.AgentClientPart.of(state.agent.client).encode()
         device = layouts.AgentDevicePart.of(state.agent.device).encode()
@@ -182,6 +187,7 @@ def part(one: Envelope) -> SessionState | Refusal:
 def _assembled(readable: Iterable[Section], kept: tuple[tuple[Section, str], ...]) -> SessionState:
     channels: dict[ChannelKey, ServingState] = {}
     views: dict[int, ViewState] = {}
+    windows: dict[int, bytes] = {}
     client: AgentClientState | None = None
     device: AgentDeviceState | None = None
     for section in readable:
@@ -189,6 +195,8 @@ def _assembled(readable: Iterable[Section], kept: tuple[tuple[Section, str], ...
         match section.kind:
             case Kind.VIEW:
                 views[section.channel_id] = _view(section)
+            case Kind.WINDOW:
+                windows[section.channel_id] = section.data
             case Kind.AGENT_CLIENT:
                 client = layouts.AgentClientPart.decode(section.data).state()
             case Kind.AGENT_DEVICE:
@@ -203,7 +211,7 @@ def _assembled(readable: Iterable[Section], kept: tuple[tuple[Section, str], ...
     if (client is None) is not (device is None):
         raise ProtocolError("the state of a session has half of the agent's")
     agent = AgentStates(client, device) if client is not None and device is not None else None
-    return SessionState(channels, views, agent, kept)
+    return SessionState(channels, views, agent, windows, kept)
 
 
 def _section(kind: Kind, key: ChannelKey, data: bytes) -> Section:

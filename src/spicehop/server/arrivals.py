@@ -13,16 +13,19 @@ from spicehop.channels.serving.inputs import InputsState
 from spicehop.channels.serving.main import MainState, ServerMain
 from spicehop.channels.serving.media_clock import MediaClock
 from spicehop.channels.serving.parked import CameWithoutState, ParkedChannel, SeamlessAsked, StateCame
+from spicehop.codecs.glz_encoding import GlzDictionary
 from spicehop.errors import ProtocolError
 from spicehop.migration.arriving import ArrivingAction, RestoredChannel
 from spicehop.migration.handing import flags_of
-from spicehop.migration.state import ChannelKey, Refusal, ServingState, SessionState, decode
+from spicehop.migration.state import ChannelKey, Refusal, ServingState, SessionState, decode, part
 from spicehop.server.agent_desk import AgentDesk
 from spicehop.server.input_gate import InputGate
 from spicehop.server.registry import SessionRegistry
 from spicehop.server.served import ServedChannel
 from spicehop.server.session import MAIN, ServedSession
 from spicehop.wire import direct_link as link
+from spicehop.wire import envelope
+from spicehop.wire.layout import Data
 from spicehop.wire.main import MigrateDstSeamlessAck, MigrateDstSeamlessNack
 
 
@@ -80,6 +83,8 @@ class ArrivalDesk:
         """Clients that the source announces over the direct link, by connection id, with the channels they have."""
         self._handed: dict[ServedSession, Handed] = {}
         """What waits for the guest."""
+        self._windows: dict[tuple[int, int], GlzDictionary] = {}
+        """GLZ windows that have come, by connection id and display."""
         self._guest_is_here = False
         self._say: Callable[[link.LinkMessage], None] = _to_nobody
 
@@ -118,6 +123,8 @@ class ArrivalDesk:
     def gave_up(self, session: ServedSession) -> None:
         """A client that was to come is gone."""
         self._handed.pop(session, None)
+        for key in [key for key in self._windows if key[0] == session.connection_id]:
+            del self._windows[key]
         if session.connection_id in self.offered:
             self._say(link.SessionRefused(session.connection_id, session.ended or "the client is gone"))
         self._host.agent.gave_up(session.number, session.connection_id)
@@ -215,6 +222,8 @@ class ArrivalDesk:
                 self._say(link.SessionRefused(message.connection_id, "the client has not linked this server"))
             return
         match message:
+            case link.StateAhead():
+                self._window_came(session, message.envelope)
             case link.SessionHanded():
                 self._handed_over(session, message)
             case link.LateBytes():
@@ -226,6 +235,31 @@ class ArrivalDesk:
                 self._follow(session, session.arrival.withdrawn(), message.reason)
             case _:
                 pass
+
+    def take_window(self, session: ServedSession, number: int) -> GlzDictionary | None:
+        """The GLZ window of a client's display, where it has come."""
+        return self._windows.pop((session.connection_id, number), None)
+
+    def _window_came(self, session: ServedSession, data: Data) -> None:
+        """What cannot be used is not missed: the client's window begins anew."""
+        try:
+            found = part(envelope.decode(data, limit=link.MAX_STATE))
+        except ProtocolError:
+            return
+        if isinstance(found, SessionState):
+            self._keep_windows(session, found)
+
+    def _keep_windows(self, session: ServedSession, state: SessionState) -> None:
+        for number, data in state.windows.items():
+            window = self.take_window(session, number)
+            try:
+                if window is None:
+                    window = GlzDictionary.restored(data)
+                else:
+                    window.continued(data)
+            except ProtocolError:
+                continue
+            self._windows[session.connection_id, number] = window
 
     def guest_came(self) -> None:
         """The guest is here: sessions whose state waits for it go on."""
@@ -253,7 +287,9 @@ class ArrivalDesk:
             state = Refusal(str(error))
         if isinstance(state, Refusal):
             self._say(link.SessionRefused(session.connection_id, state.reason))
-        elif self._guest_is_here:
+            return
+        self._keep_windows(session, state)
+        if self._guest_is_here:
             self._restore_all(session, state)
         else:
             self._handed[session] = Handed(state)

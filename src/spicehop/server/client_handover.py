@@ -89,6 +89,12 @@ class LeavingServed:
         feed = self._session.feeds.get(number)
         return feed.painter.view.state() if feed is not None and feed.painter.view.has_begun else None
 
+    def window(self, number: int, since: int) -> tuple[bytes, int]:
+        """Part of `LeavingClient`."""
+        feed = self._session.feeds.get(number)
+        glz = feed.painter.view.glz if feed is not None else None
+        return (b"", since) if glz is None else (glz.save(since), glz.next_id)
+
     def agent_states(self) -> AgentStates:
         """Part of `LeavingClient`."""
         return self._server.agent.states(self._session.number, self._names())

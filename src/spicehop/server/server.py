@@ -413,7 +413,8 @@ class SpiceServer:
         number = served.machine.channel_id
         screen, capabilities = self.guest.displays[number], served.machine.peer.capabilities.channel
         if restored is not None and restored.view is not None:
-            view = ClientView.restored(restored.view, capabilities)
+            glz = self.arrivals.take_window(session, number)
+            view = ClientView.restored(restored.view, capabilities, glz=glz)
         else:
             view = ClientView(capabilities, display_id=number, displays=len(self.guest.displays))
         feed = ScreenFeed(screen, served, self._settings, self._shared, view)
