@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from spicehop.demo.serial import PortTotal
 
@@ -29,6 +30,21 @@ def numbered_bytes(offset: int, size: int) -> bytes:
     last = -(-(offset + size) // RECORD)
     records = b"".join(b"%015d\n" % number for number in range(first, last))
     return records[offset - first * RECORD :][:size]
+
+
+@cache
+def _pattern() -> bytes:
+    return numbered_bytes(0, RECORD << 17)
+
+
+def poured_bytes(offset: int, size: int) -> bytes:
+    """`size` bytes from `offset` on of a stream for high rates: numbered records that begin anew after 2 MiB."""
+    pattern = _pattern()
+    first = offset % len(pattern)
+    part = pattern[first : first + size]
+    while len(part) < size:
+        part += pattern[: size - len(part)]
+    return part
 
 
 def clipboard_text(size: int) -> bytes:

@@ -23,21 +23,37 @@ from spicehop.errors import OperationError
 
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
+ANYBODY = ("--port", "0", "--disable-ticketing")
 
 
 class ServerProcess:
-    """One server; logs go to `directory`: `guest.serial` is what the guest said, `server.log` what the server said."""
+    """One server; logs go to `directory`: `guest.serial` is what the guest said, `server.log` what the server said.
 
-    def __init__(self, directory: Path, *, arguments: tuple[str, ...] = ()) -> None:
+    `access` says how clients come in, `arguments` everything else, as the command line has it. `program` is what this
+    Python runs.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        arguments: tuple[str, ...] = (),
+        access: tuple[str, ...] = ANYBODY,
+        program: tuple[str, ...] = ("-m", "spicehop"),
+    ) -> None:
         self.guest_log = directory / "guest.serial"
         self.log = directory / "server.log"
         self.trace = directory / "server.jsonl"
         self.url = ""
+        """Where clients come in without TLS."""
+        self.port: int | None = None
+        self.tls_port: int | None = None
         self.control = ""
         """Path of the control socket."""
         self.returncode: int | None = None
         """How it ended."""
-        self._arguments = arguments
+        self._arguments = (*access, *arguments)
+        self._program = program
         self._folder: Path | None = None
         self._process: asyncio.subprocess.Process | None = None
 
@@ -67,8 +83,7 @@ class ServerProcess:
         with self.log.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *_ending_with_us(),
-                *(sys.executable, "-m", "spicehop", "serve", "--json", "--guest", "demo"),
-                *("--port", "0", "--disable-ticketing", "--control", self.control),
+                *(sys.executable, *self._program, "serve", "--json", "--guest", "demo", "--control", self.control),
                 *("--guest-log", str(self.guest_log), "--trace", str(self.trace), *self._arguments),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
@@ -85,7 +100,9 @@ class ServerProcess:
         if "port" not in ready:
             await self._ended(STOP_SECONDS)  # its last words come before
             raise OperationError(f"the server did not start: {ready.get('error') or self._last_words()}")
-        self.url = f"spice://{ready['host']}:{ready['port']}"
+        self.port, self.tls_port = ready["port"], ready["tls_port"]
+        if self.port is not None:
+            self.url = f"spice://{ready['host']}:{self.port}"
 
     async def _stop(self) -> None:
         process = self._process
