@@ -7,9 +7,16 @@ Needs the Python that has `gi`, which is Debian's own. Commands come on standard
 
     keys codes=[...] hz=50      type these scan codes; `typed` when all are
     key code=63                 one key, pressed and released
+    type codes=[...] hz=50      type these codes over and over
+    stop-typing file=PATH       no more; `typing-stopped` with the `count` of key events, which the file lists as JSON,
+                                [code, 1 or 0, t] each, those of `down` and `up` with them
+    down code=42                press a key, up code=42 releases it
     write text="..."            to the port
+    pour rate=BYTES             a pattern to the port in messages of `piece` bytes, at most `window` bytes ahead of the
+                                echo, which is compared; `echo-wrong` when it is not what was sent
+    stop-pouring                no more; `poured` when all has come back, or nothing has for 10 s
     stream size=N rate=BYTES    numbered records of 16 bytes to the port; `streamed` when all are written
-    offer size=N                offer the clipboard a text of numbered lines
+    offer size=N                offer the clipboard a text of numbered lines; checksums are of texts up to 1 MB only
     save file=PATH              the picture, as a PPM
     mode mode=1                 ask for a mouse mode: 1 of the server, 2 of the client
     motion dx=1 dy=2            move the pointer; position x= y= places it
@@ -27,7 +34,9 @@ Each line printed is an object with `event` and `t`, CLOCK_MONOTONIC seconds.
 """
 
 import argparse
+import collections
 import ctypes
+import itertools
 import json
 import os
 import struct
@@ -44,6 +53,10 @@ library = ctypes.CDLL("libspice-client-glib-2.0.so.8")
 objects = ctypes.CDLL("libgobject-2.0.so.0")
 TEXT = 1
 TICK_MS = 20
+SUMMED = 1 << 20  # bytes of which Python can compute the checksum while others wait
+PATTERN = b"".join(b"%015d\n" % number for number in range(1 << 17))
+"""What is poured into the port, again and again; see demo/payload.py."""
+PATIENCE_SECONDS = 10
 STAMP_MARK, STAMP_PLACE, STAMP_CELL = 0xA53C, 16, 8
 """How the guest shows the number of a frame: 4 rows of 16 cells, black or white."""
 
@@ -90,10 +103,24 @@ def listen(thing, signal, handler):
 
 
 def checksum(data):
+    if len(data) > SUMMED:
+        return None
     value = 0x811C9DC5
     for byte in data:
         value = ((value ^ byte) * 0x01000193) & 0xFFFFFFFF
     return value
+
+
+def numbered_text(size):
+    return b"".join(b"clip %08d\n" % number for number in range(-(-size // 14)))[:size]
+
+
+def pattern_bytes(offset, size):
+    first = offset % len(PATTERN)
+    part = PATTERN[first : first + size]
+    while len(part) < size:
+        part += PATTERN[: size - len(part)]
+    return part
 
 
 class Client:
@@ -107,6 +134,14 @@ class Client:
         self.port_sent = 0
         self.port_received = 0
         self.keys_typed = 0
+        self.key_events = []
+        self.typing = False
+        self.pouring = False
+        self.poured = 0
+        self.flowed_back = 0
+        self.flowed_at = 0.0
+        self.flow_is_right = True
+        self.under_way = collections.deque()  # buffers of what is poured, with their ends
         self.sound_bytes = 0
         self.sound_peak = 0  # the largest high byte of a sample: not 0 when something can be heard
         self.offered = b""
@@ -170,7 +205,8 @@ class Client:
         return 1
 
     def clipboard_came(self, _main, _selection, kind, data, size, _data):
-        say("clipboard", kind=kind, size=size, checksum=checksum(ctypes.string_at(data, size)))
+        text = ctypes.string_at(data, size)
+        say("clipboard", kind=kind, size=size, checksum=checksum(text), numbered=text == numbered_text(size))
 
     def port_changed(self, port, _):
         say("port", name=port.get_property("port-name"), opened=port.get_property("port-opened"))
@@ -180,6 +216,9 @@ class Client:
         self.sound_peak = max(self.sound_peak, *ctypes.string_at(address(data), size)[1::2])
 
     def port_data_came(self, _, data, size):
+        if self.poured:
+            self.flow_back(ctypes.string_at(address(data), size))
+            return
         self.echo.write(ctypes.string_at(address(data), size))
         self.port_received += size
 
@@ -210,6 +249,90 @@ class Client:
         self.channels["InputsChannel"].key_press(code)
         self.channels["InputsChannel"].key_release(code)
 
+    def do_type(self, codes, hz):
+        """As `keys`, until `stop-typing`; notes each event when the channel takes it."""
+        following = itertools.cycle(codes)
+        self.typing = True
+        held = []
+
+        def step():
+            if held:
+                self.do_up(held.pop())
+            elif self.typing:
+                held.append(next(following))
+                self.do_down(held[0])
+            else:
+                return False
+            return True
+
+        GLib.timeout_add(max(1, int(500 / hz)), step)
+
+    def do_down(self, code):
+        self.channels["InputsChannel"].key_press(code)
+        self.key_events.append((code, 1, time.monotonic()))
+
+    def do_up(self, code):
+        self.channels["InputsChannel"].key_release(code)
+        self.key_events.append((code, 0, time.monotonic()))
+
+    def do_stop_typing(self, file):
+        self.typing = False
+
+        def tell():
+            with open(file, "w") as events:
+                json.dump(self.key_events, events)
+            say("typing-stopped", count=len(self.key_events), file=file)
+            return False
+
+        GLib.timeout_add(100, tell)
+
+    def do_pour(self, rate, piece, window):
+        self.pouring = True
+        self.flowed_at = time.monotonic()
+        due = [self.poured, time.monotonic()]
+
+        def step():
+            if not self.pouring:
+                return False
+            wanted = due[0] + rate * (time.monotonic() - due[1])
+            while self.poured + piece <= min(wanted, self.flowed_back + window):
+                self.pour_piece(piece)
+            if wanted - self.poured > rate:  # what could not be sent in a second is not made up for
+                due[:] = self.poured, time.monotonic()
+            return True
+
+        GLib.timeout_add(10, step)
+
+    def pour_piece(self, piece):
+        buffer = ctypes.create_string_buffer(pattern_bytes(self.poured, piece), piece)
+        self.poured += piece
+        self.under_way.append((self.poured, buffer))
+        port = address(self.channels["PortChannel"])
+        library.spice_port_channel_write_async(port, buffer, piece, None, None, None)
+
+    def flow_back(self, data):
+        expected = pattern_bytes(self.flowed_back, len(data))
+        if self.flow_is_right and data != expected:
+            self.flow_is_right = False
+            at = next(place for place in range(len(data)) if data[place] != expected[place])
+            found, wanted = (part[at : at + 64].decode("ascii", "replace") for part in (data, expected))
+            say("echo-wrong", offset=self.flowed_back + at, found=found, expected=wanted)
+        self.flowed_back += len(data)
+        self.flowed_at = time.monotonic()
+        while self.under_way and self.under_way[0][0] <= self.flowed_back:
+            self.under_way.popleft()
+
+    def do_stop_pouring(self):
+        self.pouring = False
+
+        def look():
+            if self.flowed_back < self.poured and time.monotonic() < self.flowed_at + PATIENCE_SECONDS:
+                return True
+            say("poured", sent=self.poured, echoed=self.flowed_back, right=self.flow_is_right)
+            return False
+
+        GLib.timeout_add(TICK_MS, look)
+
     def do_write(self, text):
         self.write_port(text.encode())
 
@@ -238,7 +361,7 @@ class Client:
         self.port_sent += len(data)
 
     def do_offer(self, size):
-        self.offered = b"".join(b"clip %08d\n" % number for number in range(-(-size // 14)))[:size]
+        self.offered = numbered_text(size)
         kinds = (unsigned * 1)(TEXT)
         library.spice_main_channel_clipboard_selection_grab(address(self.channels["MainChannel"]), 0, kinds, 1)
         say("offered", size=size, checksum=checksum(self.offered))
@@ -350,7 +473,7 @@ class Client:
         *lines, self.unfinished = (self.unfinished + data).split(b"\n")
         for line in lines:
             command = json.loads(line)
-            getattr(self, "do_" + command.pop("do"))(**command)
+            getattr(self, "do_" + command.pop("do").replace("-", "_"))(**command)
         return True
 
 
