@@ -58,7 +58,8 @@ FILES = [
 
 DEMOS = [
     ("a machine's option without a machine", ["--vga", "VGA"], "--vga is for the demo with --qemu"),
-    ("another option of it", ["--migrations", "4"], "--migrations is for the demo with --qemu"),
+    ("too few moves", ["--migrations", "1"],
+     "--migrations must be 2 or more: the guest draws in one half of them, and not in the other"),
     ("too few migrations", ["--qemu", "--migrations", "1"],
      "--migrations must be 2 or more: the guest draws in one half of them, and not in the other"),
     ("another display device", ["--qemu", "--vga", "cirrus"], "--vga 'cirrus' is not one of qxl-vga and VGA"),

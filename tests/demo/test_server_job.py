@@ -21,7 +21,7 @@ class Run:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.working = asyncio.Event()
         self.server = ServerProcess(folder, arguments=("--size", "640x480"))
-        monkeypatch.setattr(server_job, "ServerProcess", lambda directory: self.server)
+        monkeypatch.setattr(server_job, "ServerProcess", lambda directory, arguments=(): self.server)
         self.task = asyncio.create_task(ServerDemo(ServerDemoOptions(folder), self._progress).run())
 
     def _progress(self, sentence: str) -> None:

@@ -27,18 +27,18 @@ def command(
         str | None, typer.Option(metavar="DEVICE", help="With --qemu: the display, qxl-vga (the default) or VGA.")
     ] = None,
     migrations: Annotated[
-        int | None, typer.Option(metavar="N", help="With --qemu: how often the machine moves, 4 by default.")
+        int | None, typer.Option(metavar="N", help="How often the guest moves, 4 by default.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one object.")] = False,
 ) -> int:
     """Let our client work in a guest, count what arrives, and report.
 
-    The guest is a small desktop behind our own server; that needs Python alone. With --qemu it is a virtual machine
-    that moves while the client works. The exit code is 0 when nothing was lost but, with --qemu, keys that libspice
-    itself drops while the machine stands still.
+    The guest is a small desktop that moves from server to server of ours while the client works; that needs Python
+    alone. With --qemu it is a virtual machine that moves between two QEMUs. The exit code is 0 when nothing was lost
+    but, with --qemu, keys that libspice itself drops while the machine stands still.
     """
-    if not qemu and (vga is not None or migrations is not None):
-        raise UsageError(f"{'--vga' if vga is not None else '--migrations'} is for the demo with --qemu")
+    if not qemu and vga is not None:
+        raise UsageError("--vga is for the demo with --qemu")
     if migrations is not None and migrations < 2:
         raise UsageError("--migrations must be 2 or more: the guest draws in one half of them, and not in the other")
     if vga not in (None, "qxl-vga", "VGA"):
@@ -58,7 +58,7 @@ def command(
             return await QemuDemo(options, progress).run()
         from spicehop.demo.server_job import ServerDemo, ServerDemoOptions
 
-        return await ServerDemo(ServerDemoOptions(out), progress).run()
+        return await ServerDemo(ServerDemoOptions(out, migrations=migrations or 4), progress).run()
 
     report = asyncio.run(run())
     print(json.dumps(report.as_json(), indent=2) if as_json else report.as_text())

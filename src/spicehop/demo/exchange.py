@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,15 +37,18 @@ class ClipboardCount:
 
 
 class Exchange:
-    """Puts texts on the clipboard and fetches the guest's, one after the other."""
+    """Puts texts on the clipboard and fetches the guest's, one after the other.
 
-    def __init__(self, session: Session, guest_log: Path) -> None:
+    `guest_logs` gives the pieces of the guest's log, in order.
+    """
+
+    def __init__(self, session: Session, guest_logs: Callable[[], Sequence[Path]]) -> None:
         self.written: list[bytes] = []
         self.offers = 0
         """How often the guest was asked to offer its text."""
         self.read: list[bytes] = []
         self._session = session
-        self._guest_log = guest_log
+        self._guest_logs = guest_logs
 
     async def to_guest(self, size: int) -> None:
         """Write a text of `size` bytes, other than the ones before, and wait until it is there, or late."""
@@ -55,7 +58,7 @@ class Exchange:
         self.written.append(text)
         deadline = time.monotonic() + ARRIVAL_SECONDS
         while time.monotonic() < deadline:
-            texts = read_serial([self._guest_log]).clipboard_texts
+            texts = read_serial(self._guest_logs()).clipboard_texts
             if sum(one.received for one in texts) > number:
                 return
             await asyncio.sleep(_POLL_SECONDS)

@@ -15,23 +15,17 @@ from pathlib import Path
 
 from spicehop.client.session import Session, connect
 from spicehop.conductor import Options
-from spicehop.conductor.run import migrate
 from spicehop.demo.guest_image import GuestImage, build_guest
+from spicehop.demo.hops import Hopper
 from spicehop.demo.keys import KEY_F6, KEY_F7, StandStill, charge, count_keys
-from spicehop.demo.load import FrameWatch
 from spicehop.demo.payload import count_port
 from spicehop.demo.qemu import ECHO_PORT, QemuOptions, QemuProcess
 from spicehop.demo.report import DemoReport, Hop
 from spicehop.demo.serial import read_serial
-from spicehop.demo.work import SETTLE_SECONDS, Progress, Work, compare, press
-from spicehop.errors import OperationError
-from spicehop.migration.commands import MigrationOutcome
+from spicehop.demo.work import SETTLE_SECONDS, Progress, Work, press
 from spicehop.trace import FileSink, MemorySink, Trace
 from spicehop.trace.page import html
 from spicehop.trace.picture import svg
-
-REDRAW_SECONDS = 2.0
-"""For so long after a switch display bytes count as redrawing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +95,7 @@ class QemuDemo:
             port_bytes_per_second=options.port_bytes_per_second,
             progress=self._progress,
         )
+        hopper = Hopper(session, work.frames, trace, self._memory)
         async with work:
             frozen = False
             for number in range(1, options.migrations + 1):
@@ -111,7 +106,7 @@ class QemuDemo:
                 await asyncio.sleep(options.pause)
                 work.check()
                 target = await self._machine(stack, image, number)
-                self._hops.append(await self._hop(number, session, machine, target, trace, work.frames, frozen=frozen))
+                self._hops.append(await self._hop(number, hopper, machine, target, frozen=frozen))
                 await machine.stop()
                 machine = target
             await asyncio.sleep(options.pause)
@@ -122,56 +117,13 @@ class QemuDemo:
         interrupted = session.closed or bool(session.lost_channels)
         return self._report(work, begun, interrupted=interrupted)
 
-    async def _hop(
-        self,
-        number: int,
-        session: Session,
-        source: QemuProcess,
-        target: QemuProcess,
-        trace: Trace,
-        frames: FrameWatch,
-        *,
-        frozen: bool,
-    ) -> Hop:
+    async def _hop(self, number: int, hopper: Hopper, source: QemuProcess, target: QemuProcess, *, frozen: bool) -> Hop:
         self._progress(f"migration {number} of {self._options.migrations}" + (", drawing frozen" if frozen else ""))
         conduct = Options(
             source=str(source.qmp_paths[0]), target=str(target.qmp_paths[0]), uri=target.migration_uri
         )
-        redrawn = asyncio.create_task(_bytes_after_switch(session, number)) if frozen else None
-        result = await migrate(conduct, trace=trace.for_party("conductor"))
-        try:
-            outcome = await session.wait_for_migration(15.0, count=number)
-        except TimeoutError:
-            raise OperationError(f"migration {number} did not reach the client: {result.sentence}") from None
-        swapped = self._display_switch(outcome)
-        blackout = None
-        if not frozen:
-            await asyncio.sleep(1.0)
-            blackout = frames.blackout(swapped)
-        equal = None
-        if frozen:
-            equal = await compare(session, str(target.qmp_paths[1]), self._options.directory / f"machine-{number}")
-        return Hop(
-            number=number,
-            scheme=outcome.scheme,
-            reason=outcome.reason,
-            frozen=frozen,
-            blackout=blackout,
-            redrawn_bytes=await redrawn if redrawn is not None else None,
-            picture_equal=equal,
-            seconds=outcome.finished - outcome.started,
-        )
-
-    def _display_switch(self, outcome: MigrationOutcome) -> float:
-        """When the display went to the target, by the client's trace."""
-        times = [
-            record.time
-            for record in self._memory.records
-            if record.event in ("channel.swapped", "channel.restarted")
-            and record.channel.startswith("display")
-            and record.time >= outcome.started
-        ]
-        return times[0] if times else outcome.switched
+        pictures = self._options.directory / f"machine-{number}"
+        return await hopper.hop(number, conduct, str(target.qmp_paths[1]), pictures, frozen=frozen)
 
     def _report(self, work: Work, begun: float, *, interrupted: bool) -> DemoReport:
         log = read_serial([machine.serial_path for machine in self._machines])
@@ -204,12 +156,3 @@ class QemuDemo:
             moved = next((move for move in moves if move >= stop), stop)
             found.append(StandStill(server, stop, moved))
         return found
-
-
-async def _bytes_after_switch(session: Session, number: int) -> int:
-    """Display bytes of the target in the first seconds after the switch."""
-    outcome = await session.wait_for_migration(120.0, count=number)
-    before = session.display_bytes_at_switch
-    remaining = REDRAW_SECONDS - (time.monotonic() - outcome.switched)
-    await asyncio.sleep(max(0.0, remaining))
-    return session.display_bytes - before

@@ -31,6 +31,8 @@ class Hop:
     """Whether the client's picture is the target's own, pixel for pixel; taken of a frozen guest."""
     seconds: float
     """From the announcement to the end of the switch."""
+    carrier: str = ""
+    """The way the session's state went: `client`, or `direct` from server to server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class FrameCount:
 
 @dataclass(frozen=True, slots=True)
 class DeskReport:
-    """What a client did at one server, besides typing and streaming."""
+    """What a client did at our servers, besides typing and streaming."""
 
     to_guest: ClipboardCount
     from_guest: ClipboardCount
@@ -112,7 +114,7 @@ class DemoReport:
     seconds: float
     files: dict[str, Path] = field(default_factory=dict)
     desk: DeskReport | None = None
-    """Of the demo that stays at one server."""
+    """Of the demo with our own servers."""
 
     @property
     def blackouts_ms(self) -> list[float]:
@@ -142,7 +144,7 @@ class DemoReport:
             if hop.scheme != "seamless":
                 found.append(f"Migration {hop.number} was {hop.scheme}: {hop.reason}.")
         if self.charge.ours:
-            by_us = " that libspice cannot be charged with" if self.hops else ""
+            by_us = " that libspice cannot be charged with" if self.desk is None else ""
             found.append(f"{len(self.charge.ours)} keys were lost{by_us}.")
         if self.keys.duplicated:
             found.append(f"{self.keys.duplicated} keys came twice.")
@@ -161,6 +163,7 @@ class DemoReport:
         return {
             "scheme": [hop.scheme for hop in self.hops],
             "migrations": len(self.hops),
+            "carriers": [hop.carrier or "client" for hop in self.hops],
             "keys": {
                 "sent": self.keys.sent,
                 "received": self.keys.received,
@@ -199,7 +202,7 @@ class DemoReport:
             "",
             *(self._hop_lines() if self.hops else ()),
             f"keys      {self.keys.sent} typed, {self.keys.received} received, {self.keys.lost} lost"
-            + (by_libspice if self.keys.lost and self.hops else "")
+            + (by_libspice if self.keys.lost and self.desk is None else "")
             + f", {self.keys.duplicated} doubled",
             f"port      {self.port.sent} bytes sent, {self.port.received} echoed, {self.port.lost} lost, "
             f"{self.port.duplicated} doubled, " + ("in order" if self.port.in_order else "OUT OF ORDER"),
@@ -211,12 +214,13 @@ class DemoReport:
         return "\n".join(lines)
 
     def _hop_lines(self) -> Iterator[str]:
-        yield "migration  scheme          switch     blackout    redrawn   picture"
+        yield "migration  scheme          state by    switch     blackout    redrawn   picture"
         for hop in self.hops:
             blackout = "-" if hop.blackout is None else f"{1000 * hop.blackout:.0f} ms"
             redrawn = "-" if hop.redrawn_bytes is None else f"{hop.redrawn_bytes / 1000:.1f} kB"
             equal = {None: "-", True: "equal", False: "DIFFERS"}[hop.picture_equal]
-            yield f"{hop.number:>9}  {hop.scheme:<14} {hop.seconds:5.2f} s {blackout:>12} {redrawn:>10}   {equal}"
+            moved = f"{hop.number:>9}  {hop.scheme:<14} {hop.carrier or 'client':<9} {hop.seconds:5.2f} s"
+            yield f"{moved} {blackout:>12} {redrawn:>10}   {equal}"
         yield ""
 
 

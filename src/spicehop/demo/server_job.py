@@ -1,8 +1,11 @@
-"""The demo that needs Python alone: our client at work in the demo guest of a server in a process of its own.
+"""The demo that needs Python alone: our client at work in the demo guest, while that moves from server to server.
 
-The client types numbered keys and streams numbered bytes through a port the whole time, puts texts on the clipboard and
-fetches the guest's, watches the picture move and hears the sound. At the end the guest's drawing is frozen and both
-sides' pictures are compared. What was lost is counted by the guest's own log, which the server's process writes.
+Every server is a process of its own; the conductor moves the guest from the one to a new one, and the session goes
+along: by turns over a direct link between the servers, and with its state carried by the client. The client types
+numbered keys and streams numbered bytes through a port the whole time, puts texts on the clipboard and fetches the
+guest's, watches the picture move and hears the sound. In the second half the guest's drawing is frozen: what is drawn
+then is redrawing, and both sides' pictures are compared. What was lost is counted by the guest's own log, which the
+servers' processes write.
 """
 
 from __future__ import annotations
@@ -10,22 +13,26 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spicehop.client.session import Session, connect
 from spicehop.codecs import is_compiled
+from spicehop.conductor import Options
 from spicehop.demo.exchange import Exchange
 from spicehop.demo.hearing import Hearing
+from spicehop.demo.hops import Hopper
 from spicehop.demo.keys import KEY_F6, KEY_F7, Charge, count_keys
 from spicehop.demo.load import Seen, VideoWatch
 from spicehop.demo.payload import count_port
-from spicehop.demo.report import DemoReport, DeskReport, FrameCount
+from spicehop.demo.report import DemoReport, DeskReport, FrameCount, Hop
 from spicehop.demo.serial import SerialLog, read_serial
 from spicehop.demo.server_process import ServerProcess
 from spicehop.demo.work import SETTLE_SECONDS, Progress, Work, compare, press
 from spicehop.errors import ConnectionLost
-from spicehop.trace import FileSink, Trace
+from spicehop.trace import FileSink, MemorySink, Trace
+from spicehop.trace.page import html
+from spicehop.trace.picture import svg
 
 ECHO_PORT = "org.example.echo.0"
 UNCOMPILED = "the codecs run uncompiled, since there was no C compiler: images go as LZ4, else it is the same"
@@ -39,10 +46,10 @@ class ServerDemoOptions:
 
     directory: Path
     """Logs, traces and pictures go here."""
-    rounds: int = 3
-    """How often clipboard texts go both ways."""
-    pause: float = 1.5
-    """Seconds of work before, between and after them."""
+    migrations: int = 4
+    """How often the guest moves. Before, at and after each move clipboard texts go both ways."""
+    pause: float = 1.0
+    """Seconds of work before, between and after that."""
     keys_per_second: float = 50.0
     port_bytes_per_second: int = 65536
 
@@ -54,6 +61,9 @@ class ServerDemo:
         self._options = options
         self._progress = progress
         self._begun = time.monotonic()
+        self._memory = MemorySink()
+        self._servers: list[ServerProcess] = []
+        self._hops: list[Hop] = []
 
     async def run(self) -> DemoReport:
         """Run it; raises `OperationError` when it cannot be run to its end. A loss is in the report, not an error."""
@@ -62,22 +72,33 @@ class ServerDemo:
         directory = self._options.directory
         directory.mkdir(parents=True, exist_ok=True)
         self._progress("a server starts, with a small desktop as its guest")
-        server = ServerProcess(directory)
         async with AsyncExitStack() as stack:
-            trace = stack.enter_context(Trace("client", time.monotonic, FileSink(directory / "trace.jsonl")))
-            await stack.enter_async_context(server)
+            sinks = self._memory, FileSink(directory / "trace.jsonl")
+            trace = stack.enter_context(Trace("client", time.monotonic, *sinks))
+            server = await self._server(stack)
             session = await stack.enter_async_context(connect(server.url, trace=trace))
             try:
-                shift = await self._shift(session, server)
+                shift = await self._shift(stack, session, trace)
             except ConnectionLost:
                 if session.closed:
                     await session.wait_closed()  # says why
                 raise
-        return self._report(shift, server)
+        return self._report(shift)
 
-    async def _shift(self, session: Session, server: ServerProcess) -> _Shift:
+    async def _server(self, stack: AsyncExitStack) -> ServerProcess:
+        """Start a server; the first has the guest, and each later one waits for it."""
+        number = len(self._servers)
+        folder = self._options.directory / f"server-{number}"
+        folder.mkdir(exist_ok=True)
+        waiting = ("--incoming", "defer", "--accept-unannounced-migration") if number else ()
+        arguments = ("--seamless-migration", "on", *waiting)
+        server = await stack.enter_async_context(ServerProcess(folder, arguments=arguments))
+        self._servers.append(server)
+        return server
+
+    async def _shift(self, stack: AsyncExitStack, session: Session, trace: Trace) -> _Shift:
         options = self._options
-        exchange = Exchange(session, server.guest_log)
+        exchange = Exchange(session, lambda: [server.guest_log for server in self._servers])
         await asyncio.sleep(SETTLE_SECONDS)
         session.screenshot().save(options.directory / "before.png")
         self._progress("the client types, streams, copies and pastes, watches and hears")
@@ -89,40 +110,71 @@ class ServerDemo:
             port_bytes_per_second=options.port_bytes_per_second,
             progress=self._progress,
         )
+        hopper = Hopper(session, work.frames, trace, self._memory)
         async with work:
-            for number in range(options.rounds):
+            frozen = False
+            for number in range(1, options.migrations + 1):
+                if not frozen and number > (options.migrations + 1) // 2:
+                    press(session, KEY_F7)
+                    frozen = True
+                    await asyncio.sleep(SETTLE_SECONDS)
                 await asyncio.sleep(options.pause)
-                await exchange.to_guest(10_000 * (number + 1))
-                await asyncio.sleep(options.pause)
+                await exchange.to_guest(10_000 * number)
+                _, hop = await asyncio.gather(
+                    exchange.to_guest(100_000 * number), self._hop(stack, hopper, number, frozen=frozen)
+                )
+                self._hops.append(hop)
                 await exchange.from_guest()
                 work.check()
             await asyncio.sleep(options.pause)
             work.check()
         await asyncio.sleep(SHOW_SECONDS)
-        self._progress("the guest's drawing is frozen, and the pictures are compared")
-        press(session, KEY_F7)
-        equal = await compare(session, server.control, options.directory / "after")
+        self._progress("the pictures are compared")
+        if not frozen:
+            press(session, KEY_F7)
+        equal = await compare(session, self._servers[-1].control, options.directory / "after")
         press(session, KEY_F6)
         await asyncio.sleep(SHOW_SECONDS)
         interrupted = session.closed or bool(session.lost_channels)
         return _Shift(work, exchange, hearing, video, equal, interrupted)
 
-    def _report(self, shift: _Shift, server: ServerProcess) -> DemoReport:
-        log = read_serial([server.guest_log])
+    async def _hop(self, stack: AsyncExitStack, hopper: Hopper, number: int, *, frozen: bool) -> Hop:
+        directly = number % 2 == 1
+        way = "from server to server" if directly else "through the client"
+        still = ", drawing frozen" if frozen else ""
+        self._progress(f"move {number} of {self._options.migrations}, the state goes {way}{still}")
+        source = self._servers[-1]
+        target = await self._server(stack)
+        folder = Path(target.control).parent
+        conduct = Options(
+            source=source.control,
+            target=target.control,
+            uri=f"unix:{folder / 'guest'}",
+            direct_link=f"unix:{folder / 'link'}" if directly else "off",
+        )
+        pictures = self._options.directory / f"server-{number}" / "picture"
+        hop = await hopper.hop(number, conduct, target.control, pictures, frozen=frozen)
+        return replace(hop, carrier="direct" if went_directly(source.trace) else "client")
+
+    def _report(self, shift: _Shift) -> DemoReport:
+        log = read_serial([server.guest_log for server in self._servers])
         work = shift.work
         keys = count_keys([key.code for key in work.typist.sent], log)
         to_guest, from_guest = shift.exchange.counts(log)
         directory = self._options.directory
+        records = self._memory.records
+        (directory / "timeline.html").write_text(html(records, title="spicehop demo"), encoding="utf-8")
+        (directory / "timeline.svg").write_text(svg(records, title="spicehop demo"), encoding="utf-8")
         after = "after.png" if shift.equal else "after-differs.png"
-        names = ("before.png", after, server.guest_log.name, "trace.jsonl", server.trace.name)
+        names = ("before.png", after, "timeline.html", "timeline.svg", "trace.jsonl")
         return DemoReport(
-            hops=(),
+            hops=tuple(self._hops),
             keys=keys,
             charge=Charge((), keys.lost_indices),
             port=count_port(work.stream.sent, bytes(work.stream.echoed), log.port_totals),
             session_interrupted=shift.interrupted,
             seconds=time.monotonic() - self._begun,
-            files={Path(name).stem: directory / name for name in names},
+            files={Path(name).stem if name != "timeline.svg" else "drawing": directory / name for name in names},
             desk=DeskReport(
                 to_guest=to_guest,
                 from_guest=from_guest,
@@ -130,7 +182,7 @@ class ServerDemo:
                 frames=FrameCount(_drawn(work.frames.seen, log), len(work.frames.seen), shift.video.frames),
                 picture_equal=shift.equal,
                 log_faults=log.faults,
-                server_ended_well=server.returncode == 0,
+                server_ended_well=all(server.returncode == 0 for server in self._servers),
                 compiled=is_compiled(),
             ),
         )
@@ -152,3 +204,8 @@ def _drawn(seen: list[Seen], log: SerialLog) -> int:
     """Frames that the guest drew from the first that was seen until its drawing was frozen."""
     frozen = log.of("SCREEN", "frozen")
     return frozen[-1].number("frame") - seen[0].frame if seen and frozen else 0
+
+
+def went_directly(trace: Path) -> bool:
+    """Whether a server's clients took their state over the direct link, by its trace."""
+    return '"step":"HandingOverMain"' in (text := trace.read_text()) and '"step":"StateAhead"' in text
