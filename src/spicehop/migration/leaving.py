@@ -13,7 +13,7 @@ from spicehop.errors import StateError
 from spicehop.migration.handing import Carrier, StateSource, ThroughClient
 from spicehop.migration.handing_direct import HostToHost
 from spicehop.migration.leaving_table import LEAVING_TABLE, LeavingAction, LeavingInput, LeavingState, Scheme
-from spicehop.migration.state import MAIN, ChannelKey
+from spicehop.migration.state import MAIN, ChannelKey, prepare
 from spicehop.wire.constants import MainCap, channel_name
 from spicehop.wire.direct_link import LinkMessage
 from spicehop.wire.layout import Message
@@ -185,6 +185,8 @@ class LeavingSession:
                 return False
         if (self.state, happened) in LEAVING_TABLE:
             self._step(happened, now)
+            if self.state is LeavingState.LINKED_SEAMLESS:
+                prepare()
         return True
 
     def linked_directly(self, say: Callable[[LinkMessage], None], now: float) -> None:

@@ -32,7 +32,8 @@ from spicehop.painting.state import check as check_view
 from spicehop.wire import envelope
 from spicehop.wire.constants import ChannelType
 from spicehop.wire.envelope import Envelope, Section
-from spicehop.wire.layout import Data
+from spicehop.wire.layout import Data, Structure
+from spicehop.wire.migration_data import LAYOUTS
 
 ChannelKey = tuple[int, int]
 ServingState = (
@@ -122,6 +123,19 @@ class Refusal:
 
 class _Encodable(Protocol):
     def encode(self) -> bytes: ...
+
+
+def prepare() -> None:
+    """Make the layouts that states need; else the first session that moves waits some milliseconds for them, and its
+    guest stands still meanwhile.
+    """
+    parts: list[type[Structure]] = [
+        one for one in vars(layouts).values() if isinstance(one, type) and issubclass(one, Structure)
+    ]
+    parts += [ViewState, *LAYOUTS.values()]
+    for part_class in parts:
+        if part_class is not Structure:
+            _ = part_class.layout().reader
 
 
 def sections(state: SessionState, *, view_bytes: int | None = None) -> list[Section]:

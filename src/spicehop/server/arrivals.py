@@ -17,7 +17,7 @@ from spicehop.codecs.glz_encoding import GlzDictionary
 from spicehop.errors import ProtocolError
 from spicehop.migration.arriving import ArrivingAction, RestoredChannel
 from spicehop.migration.handing import flags_of
-from spicehop.migration.state import ChannelKey, Refusal, ServingState, SessionState, decode, part
+from spicehop.migration.state import ChannelKey, Refusal, ServingState, SessionState, decode, part, prepare
 from spicehop.server.agent_desk import AgentDesk
 from spicehop.server.input_gate import InputGate
 from spicehop.server.registry import SessionRegistry
@@ -104,6 +104,7 @@ class ArrivalDesk:
         match event:
             case SeamlessAsked():
                 if arrival.seamless_asked(event.source_version) is ArrivingAction.ACKNOWLEDGE:
+                    prepare()
                     served.machine.send(MigrateDstSeamlessAck())
                     self._host.agent.expect(session.number, session.connection_id)
                     for other in session.parked.values():

@@ -182,7 +182,8 @@ class GuestMigration:
         self._step(RunInput.SWITCH_OVER)
         state = with_leftovers(self._server.guest.save(), self._server.devices)
         if not self._capabilities["pause-before-switchover"]:
-            self.handover.switch_over()
+            # Behind what is sent of the guest, for which the clients wait.
+            asyncio.get_running_loop().call_soon(self.handover.switch_over)
         return state, ran
 
     def let_run_again(self, *, ran: bool) -> None:
