@@ -9,13 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from spicehop.channels.serving.channel import ChannelState, QueuedMessage
+from spicehop.channels.serving.cursor import CursorState
+from spicehop.channels.serving.playback import PlaybackState
+from spicehop.channels.serving.record import RecordState
 from spicehop.errors import ProtocolError
 from spicehop.migration import libspice_states as libspice
 from spicehop.migration.handing import MOST_ENVELOPE, filled, flags_of
 from spicehop.migration.state import MAIN, AgentStates, ChannelKey, Refusal, ServingState, SessionState, part
 from spicehop.painting.state import ViewState
-from spicehop.wire import envelope
-from spicehop.wire.constants import ChannelType
+from spicehop.wire import cursor, display, envelope, registry
+from spicehop.wire.constants import AudioMode, ChannelType, Direction
+from spicehop.wire.layout import Message
 from spicehop.wire.migration_data import VERSION
 
 FOLLOW_SECONDS = 15.0
@@ -105,7 +110,19 @@ class RestoredChannel:
     view: ViewState | None = None
     agent: AgentStates | None = None
     from_libspice: bool = False
-    """Nothing is known but what libspice-server says: caches of the client are to be emptied."""
+    """Nothing is known but what libspice-server says; what the client shows and keeps is not."""
+    first: tuple[Message, ...] = ()
+    """What the client has to hear before anything else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """What of this server goes into a state where libspice tells nothing."""
+
+    connection_id: int = 0
+    locks: int = 0
+    """The guest's `KeyboardModifier`s."""
+    displays: int = 1
 
 
 class StateCollector:
@@ -118,7 +135,7 @@ class StateCollector:
         """By channel, what its state came in."""
         self._restored: set[ChannelKey] = set()
 
-    def body_came(self, key: ChannelKey, body: bytes, linked: set[ChannelKey]) -> list[RestoredChannel]:
+    def body_came(self, key: ChannelKey, body: bytes, linked: set[ChannelKey], here: Here) -> list[RestoredChannel]:
         """The channels that can go on with that. `linked` are those that the client has here. `ProtocolError` when it
         cannot be used.
         """
@@ -127,7 +144,7 @@ class StateCollector:
         found = envelope.find(body, limit=MOST_ENVELOPE)
         if found is None:
             self._restored.add(key)
-            return [_from_layout(key, body)]
+            return [_from_layout(key, body, here)]
         parts = part(found)
         if isinstance(parts, Refusal):
             raise ProtocolError(parts.reason)
@@ -152,23 +169,46 @@ class StateCollector:
         return {key for key in linked if flags_of(key)} - self._restored
 
 
-def _from_layout(key: ChannelKey, body: bytes) -> RestoredChannel:
+def _from_layout(key: ChannelKey, body: bytes, here: Here) -> RestoredChannel:
     match key[0]:
         case ChannelType.MAIN:
             client, device = libspice.main_from(body)
-            state = libspice.main_state()
+            state = libspice.main_state(here.connection_id)
             return RestoredChannel(key, state, None, AgentStates(client, device), from_libspice=True)
         case ChannelType.DISPLAY:
-            display, view = libspice.display_from(body)
-            return RestoredChannel(key, display, view, from_libspice=True)
+            left = libspice.display_left(body, display_id=key[1], displays=here.displays)
+            # The primary is created anew: clients keep showing the one that they have, where it is as large.
+            gone = [display.SurfaceDestroy(number) for number in left.surfaces if number]
+            first = (*left.first_messages(), *gone)
+            return RestoredChannel(key, left.state, left.view, from_libspice=True, first=first)
         case ChannelType.INPUTS:
-            return RestoredChannel(key, libspice.inputs_from(body), from_libspice=True)
+            return RestoredChannel(key, libspice.inputs_from(body, locks=here.locks), from_libspice=True)
         case ChannelType.SMARTCARD:
             return RestoredChannel(key, libspice.smartcard_from(body), from_libspice=True)
         case ChannelType.USBREDIR | ChannelType.PORT | ChannelType.WEBDAV:
             return RestoredChannel(key, libspice.pipe_from(body), from_libspice=True)
         case _:
             raise ProtocolError("a channel brought state that has none")
+
+
+def without_state(key: ChannelKey) -> RestoredChannel | None:
+    """What a channel goes on with of which nothing is known, because libspice says nothing of it or the source's words
+    could not be read. None for one that begins anew: spice-gtk takes a second INIT of the cursor for an error.
+    """
+    match key[0]:
+        case ChannelType.CURSOR:
+            known = cursor.InvalAll(), cursor.Hide()
+            queued = [
+                QueuedMessage(registry.number_of(one, ChannelType.CURSOR, Direction.FROM_SERVER), one.encode())
+                for one in known
+            ]
+            return RestoredChannel(key, CursorState(ChannelState(queued=tuple(queued)), (0, 0, False, 0), ()))
+        case ChannelType.PLAYBACK:
+            return RestoredChannel(key, PlaybackState(ChannelState(), 0, None, (), False))
+        case ChannelType.RECORD:
+            return RestoredChannel(key, RecordState(ChannelState(), AudioMode.RAW, None))
+        case _:
+            return None
 
 
 class ArrivingSession:
@@ -202,13 +242,13 @@ class ArrivingSession:
         return self._step(ArrivingInput.CAME_ANEW)
 
     def state_came(
-        self, key: ChannelKey, body: bytes, linked: set[ChannelKey], now: float
+        self, key: ChannelKey, body: bytes, linked: set[ChannelKey], now: float, here: Here | None = None
     ) -> tuple[ArrivingAction, list[RestoredChannel]]:
         """A channel has brought its state; with it these channels go on. `ProtocolError` when it cannot be used."""
         if not self.seamless:
             raise ProtocolError("a channel brought its state, and nobody has asked for it")
         try:
-            ready = self.collector.body_came(key, body, linked)
+            ready = self.collector.body_came(key, body, linked, here or Here())
         except ProtocolError:
             self._step(ArrivingInput.BROKEN)
             raise

@@ -33,6 +33,7 @@ from spicehop.wire.migration_data import (
     MainMigrationData,
 )
 
+NO_MODES = 0
 UNKNOWN_TYPE = 0
 """The type of a message of which only the rest is known."""
 NO_CLIENT = AgentClientState(False, 0, CLIENT_TOKENS, 0, (), None, 0, False, None, ())
@@ -213,9 +214,10 @@ def main_from(body: Data) -> tuple[AgentClientState, AgentDeviceState]:
 
 def main_state(connection_id: int = 0) -> MainState:
     """What the main channel itself goes on with: libspice tells nothing of it, and its target begins in server mode too
-    (dossier C5). The client has its list of channels; the link says which connection it is.
+    (dossier C5). The client has its list of channels; the link says which connection it is. It may be in client mode,
+    so that it has to hear of the modes here: none is known to be possible.
     """
-    return MainState(ChannelState(), connection_id, MouseMode.SERVER, MouseMode.SERVER, True)
+    return MainState(ChannelState(), connection_id, MouseMode.SERVER, NO_MODES, True)
 
 
 def _client(data: MainMigrationData, written: bytes) -> AgentClientState:

@@ -127,6 +127,14 @@ class Painter:
             self._paint(pixels, surfaces, changes, output, moment, complete=complete and not resized)
         return output.messages
 
+    def go_on(self, caches: wire.Init, glz_next_id: int) -> None:
+        """For a client that comes from a server which tells no more of it than this: what it can keep, and the id of
+        the next image in its GLZ window, of which nothing else is known.
+        """
+        self._caches_announced(caches)
+        if self.view.glz is not None:
+            self.view.glz = GlzDictionary(self.view.glz.capacity, next_id=glz_next_id)
+
     def _caches_announced(self, message: wire.Init) -> None:
         """The client has said what it can keep, before it is sent anything."""
         view, settings = self.view, self.settings

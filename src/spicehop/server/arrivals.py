@@ -15,10 +15,12 @@ from spicehop.channels.serving.media_clock import MediaClock
 from spicehop.channels.serving.parked import CameWithoutState, ParkedChannel, SeamlessAsked, StateCame
 from spicehop.codecs.glz_encoding import GlzDictionary
 from spicehop.errors import ProtocolError
-from spicehop.migration.arriving import ArrivingAction, RestoredChannel
+from spicehop.guests.interface import Guest
+from spicehop.migration.arriving import ArrivingAction, Here, RestoredChannel, without_state
 from spicehop.migration.handing import flags_of
 from spicehop.migration.state import ChannelKey, Refusal, ServingState, SessionState, decode, part, prepare
 from spicehop.server.agent_desk import AgentDesk
+from spicehop.server.expected import ExpectedClients
 from spicehop.server.input_gate import InputGate
 from spicehop.server.registry import SessionRegistry
 from spicehop.server.served import ServedChannel
@@ -32,7 +34,9 @@ from spicehop.wire.main import MigrateDstSeamlessAck, MigrateDstSeamlessNack
 class ArrivalHost(Protocol):
     """The server that clients come to."""
 
+    guest: Guest
     sessions: SessionRegistry
+    expected: ExpectedClients
     input_gate: InputGate
     agent: AgentDesk
     media_clock: MediaClock
@@ -154,7 +158,8 @@ class ArrivalDesk:
         arrival, now = session.arrival, self._host.clock()
         assert arrival is not None
         try:
-            action, ready = arrival.state_came(served.key, body, session.linked_keys(), now)
+            here = Here(session.connection_id, self._host.guest.lock_keys, len(self._host.guest.displays))
+            action, ready = arrival.state_came(served.key, body, session.linked_keys(), now, here)
             for restored in ready:
                 self._restore(session, restored, now)
         except ProtocolError as error:
@@ -163,7 +168,7 @@ class ArrivalDesk:
             return
         if action is ArrivingAction.ARRIVE:
             for key in tuple(session.parked):
-                self._go_on(session, key, None, now)
+                self._go_on(session, key, without_state(key), now)
             self._host.record("server.client-arrived", session, session.channels[MAIN], reason="seamless")
 
     def _restore(self, session: ServedSession, restored: RestoredChannel, now: float) -> None:
@@ -177,6 +182,8 @@ class ArrivalDesk:
             self._host.input_gate.give(session.number, state.waiting)
         if isinstance(state, MainState):
             session.initialized = True
+            if restored.from_libspice and session.main is not None:
+                session.main.tell_time(now)  # as libspice's own target does: it does not know the source's clock
             if restored.agent is not None:
                 self._host.agent.client_arrived(session.number, session.connection_id, restored.agent)
 
@@ -188,6 +195,8 @@ class ArrivalDesk:
         parked = served.machine
         assert isinstance(parked, ParkedChannel)
         machine = self._host.machine(*key, parked.peer, now, None if restored is None else restored.state)
+        for message in restored.first if restored is not None else ():
+            machine.send(message)
         del session.parked[key]
         served.take_up(machine)
         session.add(served, restored)
@@ -206,6 +215,7 @@ class ArrivalDesk:
         """The direct link is gone."""
         self._say = _to_nobody
         self.offered.clear()
+        self._host.expected.forget_source()
         self._handed.clear()
         for session in self._host.sessions:
             if session.arrival is not None:
@@ -215,6 +225,7 @@ class ArrivalDesk:
         """The source says something."""
         if isinstance(message, link.SessionOffered):
             self.offered[message.connection_id] = {(kind, number) for kind, number in message.channels}
+            self._host.expected.announce_one(message.connection_id)
             self._say(link.SessionExpected(message.connection_id))
             return
         session = self._host.sessions.find(message.connection_id) if isinstance(message, link.FromSource) else None

@@ -227,6 +227,10 @@ class ServerMain(ServerChannel):
             self.send(main.Name(what.name.encode()))
             self.send(main.Uuid(what.uuid))
 
+    def tell_time(self, now: float) -> None:
+        """The clock for sound and video, to a client that has had another server's."""
+        self.send(main.MultiMediaTime((self.media_clock.time(now) - CLOCK_LEAD) & _U32))
+
     def list_channels(self, channels: list[tuple[int, int]]) -> None:
         """The channels to connect, or one that is there now too."""
         self.listed = True
