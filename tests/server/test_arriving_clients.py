@@ -69,3 +69,18 @@ async def test_a_client_that_stays_away_leaves_nothing_behind() -> None:
         other.send(main.MigrateEnd())  # means nothing here
         other.send(main.AttachChannels())
         assert await other.first(main.ChannelsList)
+
+
+async def test_who_was_announced_is_let_in_once() -> None:
+    async with SpiceServer(SmallGuest()) as server:
+        server.expected.announce([COMING])
+        link, _ = await arriving(server)
+        assert not server.expected.accepts(COMING)
+        link.writer.close()
+        await until(lambda: not list(server.sessions), "the session is over")
+        result, _ = await RawLink.open(server.port, ChannelType.MAIN, COMING)
+        assert result == LinkResult.BAD_CONNECTION_ID
+        server.expected.announce([COMING])
+        server.expected.announce([])
+        result, _ = await RawLink.open(server.port, ChannelType.MAIN, COMING)
+        assert result == LinkResult.BAD_CONNECTION_ID

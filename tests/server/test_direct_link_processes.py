@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from waiting import until_async
+from waiting import until, until_async
 
 from spicehop.conductor import Options, migrate
 from spicehop.conductor.qmp import QmpAddress, QmpPeer, QmpRefusal
@@ -127,6 +127,11 @@ async def test_the_conductor_links_them_for_the_time_of_a_migration(
     assert result.outcome is Outcome.MOVED
     assert any(isinstance(step, StepReported) and f"at {wanted}" in step.sentence for step in steps)
     for monitor, role in ((source, "source"), (target, "target")):
-        events = [record.event for record in read(monitor.process.trace) if record.event.startswith("direct-link.")]
-        assert events == ["direct-link.listening"] * (role == "target") + ["direct-link.opened", "direct-link.ended"]
+        expected = ["direct-link.listening"] * (role == "target") + ["direct-link.opened", "direct-link.ended"]
+        trace = monitor.process.trace
+        await until(
+            lambda: (
+                [record.event for record in read(trace) if record.event.startswith("direct-link.")] == expected  # noqa: B023
+            )
+        )
     assert await target.link() == ("none", False)

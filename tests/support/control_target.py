@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -46,6 +46,9 @@ class FakeMigration:
 
     def go_on(self, status: str) -> None:
         self.done.append(("continue", status))
+
+    def announce_clients(self, connection_ids: Sequence[int]) -> None:
+        self.done.append(("announce-clients", list(connection_ids)))
 
     def name_client_target(self, target: ClientTarget) -> None:
         self.done.append(("clients", target))

@@ -86,9 +86,10 @@ def command(
         str,
         typer.Option(
             metavar="PLACE",
-            help="Where two spicehop servers connect for the sessions' state: unix:PATH, tcp:HOST[:PORT] or off.",
+            help="Where two spicehop servers connect for the sessions' state: unix:PATH, tcp:HOST[:PORT], auto or off; "
+            "auto is a socket beside the target's control socket.",
         ),
-    ] = "off",
+    ] = "auto",
     timeout: Annotated[
         float, typer.Option(metavar="SECONDS", help="Go back when the machine has not moved by then.")
     ] = 600.0,

@@ -14,6 +14,9 @@ from spicehop.conductor.qmp import QmpRefusal
 from spicehop.errors import ConnectionLost, UsageError
 
 OFF = "off"
+AUTO = "auto"
+BESIDE = ".link"
+LONGEST_PATH = 100
 COMMANDS = frozenset({"direct-link-certificate", "direct-link-listen", "direct-link-connect", "direct-link-close"})
 OPEN_SECONDS = 20.0
 """For all of it; the servers' own limits end it before."""
@@ -29,30 +32,36 @@ class LinkPeer(Protocol):
         """Run one command."""
 
 
-def link_address(text: str) -> str:
+def link_address(text: str, controls: tuple[str | None, ...] = ()) -> str:
     """Where the target is to listen: `unix:PATH`, or `tcp:HOST:PORT` with the port 0 when none is given; or empty.
 
-    `UsageError` for what is none of `unix:PATH`, `tcp:HOST[:PORT]` and `off`.
+    `auto` gives a path beside the target's control socket, where both servers have theirs on this host. `UsageError`
+    for what is none of `auto`, `unix:PATH`, `tcp:HOST[:PORT]` and `off`.
     """
     if text == OFF:
         return ""
+    if text == AUTO:
+        local = all(control and len(control) < LONGEST_PATH - len(BESIDE) for control in controls)
+        return f"unix:{controls[-1]}{BESIDE}" if controls and local else ""
     if text.startswith("unix:") and len(text) > len("unix:"):
         return text
     found = re.fullmatch(r"tcp:(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?", text)
     if found is None or int(found[2] or 0) > 65535:
-        raise UsageError(f"--direct-link {text!r} is none of unix:PATH, tcp:HOST[:PORT] and off")
+        raise UsageError(f"--direct-link {text!r} is none of auto, unix:PATH, tcp:HOST[:PORT] and off")
     return f"tcp:{found[1]}:{int(found[2] or 0)}"
 
 
 class LinkSetup:
     """The direct link between `source` and `target`; `address` is of `link_address`."""
 
-    def __init__(self, source: LinkPeer, target: LinkPeer, address: str) -> None:
+    def __init__(self, source: LinkPeer, target: LinkPeer, address: str, *, asked_for: bool = True) -> None:
         self.place = ""
         """Where the target listens, once the link is there."""
         self._source = source
         self._target = target
         self._address = address
+        self._asked_for = asked_for
+        """Else servers that know nothing of direct links are no failure."""
         self._touched = False
 
     async def open(self) -> str:
@@ -84,7 +93,7 @@ class LinkSetup:
             listed = await peer.execute("query-commands", {})
             names = {one.get("name") for one in listed if isinstance(one, dict)} if isinstance(listed, list) else set()
             if not names >= COMMANDS:
-                return f"the {peer.name} knows nothing of it"
+                return f"the {peer.name} knows nothing of it" if self._asked_for else ""
         self._touched = True
         for peer in (self._source, self._target):
             await peer.execute("direct-link-close", {})  # what an earlier migration may have left

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import assert_never
 
-from spicehop.conductor.direct_link import LinkSetup, link_address
+from spicehop.conductor.announcing import Announcer
+from spicehop.conductor.direct_link import AUTO, LinkSetup, link_address
 from spicehop.conductor.qmp import QmpAddress, QmpPeer, QmpRefusal
 from spicehop.errors import ConnectionLost, MigrationError, OperationError, SpicehopError, UsageError
 from spicehop.migration.conducting import Conducting
@@ -75,8 +76,8 @@ class Options:
     """Milliseconds."""
     time_limit: float = 600.0
     """Seconds."""
-    direct_link: str = "off"
-    """Where two spicehop servers are connected for the sessions' state: `unix:PATH`, `tcp:HOST[:PORT]`, or `off`."""
+    direct_link: str = AUTO
+    """Where two spicehop servers connect for the sessions' state: `unix:PATH`, `tcp:HOST[:PORT]`, `auto` or `off`."""
     client_trace: Path | None = None
     """Our own client's trace file, which tells the scheme."""
 
@@ -178,7 +179,15 @@ class Conductor:
             Peer.SOURCE: QmpPeer("source", QmpAddress.parse(options.source)),
             Peer.TARGET: QmpPeer("target", QmpAddress.parse(options.target)),
         }
-        self._link = LinkSetup(self._peers[Peer.SOURCE], self._peers[Peer.TARGET], link_address(options.direct_link))
+        controls = tuple(QmpAddress.parse(one).path for one in (options.source, options.target))
+        self._link = LinkSetup(
+            self._peers[Peer.SOURCE],
+            self._peers[Peer.TARGET],
+            link_address(options.direct_link, controls),
+            asked_for=options.direct_link != AUTO,
+        )
+
+        self._announcer = Announcer(self._peers[Peer.SOURCE], self._peers[Peer.TARGET])
 
     def cancel(self) -> None:
         """Undo the migration; when the machine has moved already, it is finished instead."""
@@ -212,6 +221,7 @@ class Conductor:
             for name in Peer:
                 self._start(self._listen(name))
             await self._link_servers()
+            await self._announce_clients()
             result = await self._conduct()
         finally:
             if not self._abandoned:
@@ -230,6 +240,12 @@ class Conductor:
         elif failure:
             sentence = f"There is no direct link between the servers: {failure}. The clients carry their state."
             self._carry_out(FindingReported(Finding(Severity.WARNING, "no-direct-link", sentence)))
+
+    async def _announce_clients(self) -> None:
+        failure = await self._announcer.begin()
+        if failure:
+            sentence = f"The target does not know which clients will come: {failure}. It may refuse them."
+            self._carry_out(FindingReported(Finding(Severity.WARNING, "not-announced", sentence)))
 
     async def _conduct(self) -> Result:
         facts = {name: peer.facts for name, peer in self._peers.items()}
@@ -300,6 +316,8 @@ class Conductor:
     async def _listen(self, name: Peer) -> None:
         async for event, data in self._peers[name].events():
             self._record(name, event, data)
+            if name is Peer.SOURCE and event == "SPICE_INITIALIZED":
+                self._start(self._announcer.initialized(data))
             self._events.put_nowait(EventReceived(name, event, data))
         self._peer_trace[name].record("qmp.disconnected")
         self._events.put_nowait(PeerLost(name))

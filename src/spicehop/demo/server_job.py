@@ -90,7 +90,7 @@ class ServerDemo:
         number = len(self._servers)
         folder = self._options.directory / f"server-{number}"
         folder.mkdir(exist_ok=True)
-        waiting = ("--incoming", "defer", "--accept-unannounced-migration") if number else ()
+        waiting = ("--incoming", "defer") if number else ()
         arguments = ("--seamless-migration", "on", *waiting)
         server = await stack.enter_async_context(ServerProcess(folder, arguments=arguments))
         self._servers.append(server)
@@ -150,7 +150,7 @@ class ServerDemo:
             source=source.control,
             target=target.control,
             uri=f"unix:{folder / 'guest'}",
-            direct_link=f"unix:{folder / 'link'}" if directly else "off",
+            direct_link="auto" if directly else "off",
         )
         pictures = self._options.directory / f"server-{number}" / "picture"
         hop = await hopper.hop(number, conduct, target.control, pictures, frozen=frozen)

@@ -20,6 +20,7 @@ from spicehop.migration.arriving import ArrivingAction, Here, RestoredChannel, w
 from spicehop.migration.handing import flags_of
 from spicehop.migration.state import ChannelKey, Refusal, ServingState, SessionState, decode, part, prepare
 from spicehop.server.agent_desk import AgentDesk
+from spicehop.server.expected import ExpectedClients
 from spicehop.server.input_gate import InputGate
 from spicehop.server.registry import SessionRegistry
 from spicehop.server.served import ServedChannel
@@ -35,6 +36,7 @@ class ArrivalHost(Protocol):
 
     guest: Guest
     sessions: SessionRegistry
+    expected: ExpectedClients
     input_gate: InputGate
     agent: AgentDesk
     media_clock: MediaClock
@@ -213,6 +215,7 @@ class ArrivalDesk:
         """The direct link is gone."""
         self._say = _to_nobody
         self.offered.clear()
+        self._host.expected.forget_source()
         self._handed.clear()
         for session in self._host.sessions:
             if session.arrival is not None:
@@ -222,6 +225,7 @@ class ArrivalDesk:
         """The source says something."""
         if isinstance(message, link.SessionOffered):
             self.offered[message.connection_id] = {(kind, number) for kind, number in message.channels}
+            self._host.expected.announce_one(message.connection_id)
             self._say(link.SessionExpected(message.connection_id))
             return
         session = self._host.sessions.find(message.connection_id) if isinstance(message, link.FromSource) else None

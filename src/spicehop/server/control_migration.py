@@ -5,7 +5,7 @@ Only what a guest here can do is offered: three capabilities and two parameters.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -21,6 +21,8 @@ STATUSES = (
     *("completed", "failed", "colo", "pre-switchover", "device", "wait-unplug"),
 )
 MAX_BANDWIDTH = 2**63 - 1
+MOST_ANNOUNCED = 1024
+MAX_CONNECTION_ID = 2**32 - 1
 MAX_DOWNTIME = 2_000_000
 
 
@@ -58,6 +60,9 @@ class MigrationControl(Protocol):
 
     def name_client_target(self, target: ClientTarget) -> None:
         """Where clients are sent when the guest has moved."""
+
+    def announce_clients(self, connection_ids: Sequence[int]) -> None:
+        """Which clients will come from another server; takes the place of what was announced before."""
 
 
 async def _describe(migration: MigrationControl, arguments: Arguments) -> object:
@@ -143,6 +148,20 @@ async def _client_target(migration: MigrationControl, arguments: Arguments) -> o
     return {}
 
 
+async def _announce_clients(migration: MigrationControl, arguments: Arguments) -> object:
+    listed = arguments["connection-ids"]
+    assert isinstance(listed, list)
+    if len(listed) > MOST_ANNOUNCED:
+        raise CommandError(f"Parameter 'connection-ids' has more than {MOST_ANNOUNCED} elements")
+    for place, one in enumerate(listed):
+        if not isinstance(one, int) or isinstance(one, bool):
+            raise CommandError(f"Invalid parameter type for 'connection-ids[{place}]', expected: integer")
+        if not 0 < one <= MAX_CONNECTION_ID:
+            raise CommandError(f"Parameter 'connection-ids[{place}]' expects a number from 1 to {MAX_CONNECTION_ID}")
+    migration.announce_clients(listed)
+    return {}
+
+
 Function = Callable[[MigrationControl, Arguments], Awaitable[object]]
 MIGRATION_COMMANDS: dict[str, tuple[Function, tuple[Argument, ...]]] = {
     "query-migrate": (_describe, ()),
@@ -176,5 +195,6 @@ MIGRATION_COMMANDS: dict[str, tuple[Function, tuple[Argument, ...]]] = {
             Argument("cert-subject", optional=True),
         ),
     ),
+    "announce-clients": (_announce_clients, (Argument("connection-ids", "array"),)),
 }
 """Name to function and arguments."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -98,6 +98,10 @@ class GuestMigration:
     def name_client_target(self, target: ClientTarget) -> None:
         """Where clients are sent when the guest has moved; counts for the next migration."""
         self.handover.begin(target)
+
+    def announce_clients(self, connection_ids: Sequence[int]) -> None:
+        """Which clients will come from another server; takes the place of what was announced before."""
+        self._server.expected.announce(connection_ids)
 
     def describe(self) -> Mapping[str, object]:
         """What query-migrate answers."""

@@ -30,6 +30,7 @@ from spicehop.server.agent_desk import AgentDesk
 from spicehop.server.arrivals import ArrivalDesk
 from spicehop.server.catalogue import Catalogue
 from spicehop.server.devices import DeviceDesk
+from spicehop.server.expected import ExpectedClients
 from spicehop.server.input_gate import InputGate
 from spicehop.server.leaving_desk import LeavingDesk, NobodyLeaves
 from spicehop.server.listener import AcceptedStream, Listeners, Origin
@@ -79,6 +80,7 @@ class SpiceServer:
         self.input_gate = InputGate(guest)
         self.leaving: LeavingDesk = NobodyLeaves()
         """Who sends the clients to another server."""
+        self.expected = ExpectedClients()
         self.arrivals = ArrivalDesk(self)
         self._keys = KeyPool()
         self._catalogue = Catalogue(guest)
@@ -274,8 +276,7 @@ class SpiceServer:
         if key == MAIN:
             # Only a client that migrates here comes with a number.
             number = message.connection_id
-            expected = self.options.accept_unannounced or number in self.arrivals.offered
-            if number and (not expected or self.sessions.find(number) is not None):
+            if number and not self._lets_in(newcomer, number):
                 return LinkResult.BAD_CONNECTION_ID
             full = len(self.sessions) >= self.options.limits.sessions and self.options.several_clients
             return LinkResult.ERROR if full else LinkResult.OK
@@ -287,6 +288,17 @@ class SpiceServer:
         if taken or key not in self._available():
             return LinkResult.CHANNEL_NOT_AVAILABLE
         return LinkResult.OK
+
+    def _lets_in(self, newcomer: Newcomer, connection_id: int) -> bool:
+        """Whether a client may come here from another server under this id."""
+        announced = self.expected.accepts(connection_id)
+        taken = self.sessions.find(connection_id) is not None
+        lets_in = not taken and (announced or self.options.accept_unannounced)
+        if self._trace is not None and not (lets_in and announced):
+            event = "server.unannounced-migration-accepted" if lets_in else "server.migration-refused"
+            reason = "its number is taken" if taken else "nobody has announced it"
+            self._trace.record(event, session=connection_id, host=newcomer.host, reason=reason)
+        return lets_in
 
     def linked(self, newcomer: Newcomer, linked: ClientLinked) -> None:
         """For newcomers: a channel begins."""
@@ -367,6 +379,7 @@ class SpiceServer:
         session.origin = stream.host
         if migrating:
             session.arrival = ArrivingSession()
+            self.expected.arrived(migrating)
         self.sessions.add(session)
         return session
 
