@@ -83,7 +83,9 @@ async def test_two_processes_are_linked(pair: tuple[Monitor, Monitor], tmp_path:
     await source("direct-link-connect", address=address, **other)
     target.process.kill()
     await source.links("none", False)
-    assert (await source("query-direct-link"))["reason"] == "the other server has closed the connection"
+    # The system says "reset" when the one that was killed had not read everything.
+    reasons = "the other server has closed the connection", "Connection reset by peer"
+    assert (await source("query-direct-link"))["reason"] in reasons
 
 
 async def test_a_certificate_that_is_not_the_one_is_refused(pair: tuple[Monitor, Monitor]) -> None:
