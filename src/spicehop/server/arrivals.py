@@ -168,7 +168,7 @@ class ArrivalDesk:
             return
         if action is ArrivingAction.ARRIVE:
             for key in tuple(session.parked):
-                self._go_on(session, key, without_state(key), now)
+                self._begin_channel(session, key, without_state(key), now)
             self._host.record("server.client-arrived", session, session.channels[MAIN], reason="seamless")
 
     def _restore(self, session: ServedSession, restored: RestoredChannel, now: float) -> None:
@@ -177,7 +177,8 @@ class ArrivalDesk:
             raise ProtocolError("it is another session's")
         if isinstance(state, MainState | DisplayState) and state.saved_at:
             self._host.media_clock.adopt(state.media_time, state.saved_at, now, self._wall_clock())
-        self._go_on(session, restored.key, restored, now)
+        rest = self._go_on(session, restored.key, restored, now)
+        # What the client had said at the source comes before what it has said here.
         if isinstance(state, InputsState):
             self._host.input_gate.give(session.number, state.waiting)
         if isinstance(state, MainState):
@@ -186,11 +187,21 @@ class ArrivalDesk:
                 session.main.tell_time(now)  # as libspice's own target does: it does not know the source's clock
             if restored.agent is not None:
                 self._host.agent.client_arrived(session.number, session.connection_id, restored.agent)
+        if rest:
+            session.channels[restored.key].data_received(0, rest)
+
+    def _begin_channel(
+        self, session: ServedSession, key: ChannelKey, restored: RestoredChannel | None, now: float
+    ) -> None:
+        """A parked channel for which no state has come begins."""
+        rest = self._go_on(session, key, restored, now)
+        if rest:
+            session.channels[key].data_received(0, rest)
 
     def _go_on(
-        self, session: ServedSession, key: tuple[int, int], restored: RestoredChannel | None, now: float
-    ) -> None:
-        """A parked channel is the session's from now on."""
+        self, session: ServedSession, key: ChannelKey, restored: RestoredChannel | None, now: float
+    ) -> bytes:
+        """A parked channel is the session's from now on; what the client has said on it already is returned."""
         served = session.parked[key]
         parked = served.machine
         assert isinstance(parked, ParkedChannel)
@@ -201,8 +212,7 @@ class ArrivalDesk:
         served.take_up(machine)
         session.add(served, restored)
         self._host.begin(served, restored=restored is not None)
-        if parked.rest:
-            served.data_received(0, parked.rest)
+        return parked.rest
 
     # -- host to host -----------------------------------------------------------------------------------------------
 
@@ -358,11 +368,13 @@ class ArrivalDesk:
         """Everything begins anew here (semi-seamless, dossier C1.5)."""
         now = self._host.clock()
         self._host.agent.gave_up(session.number, session.connection_id)
-        self._go_on(session, MAIN, None, now)
+        rest = self._go_on(session, MAIN, None, now)
         main = session.main
         assert main is not None
         session.initialized = main.listed = True  # it does not ask again for channels that it has
         self._host.introduce(session, main, now)
+        if rest:
+            session.channels[MAIN].data_received(0, rest)
         for key in tuple(session.parked):
-            self._go_on(session, key, None, now)
+            self._begin_channel(session, key, None, now)
         self._host.record("server.client-arrived", session, session.channels[MAIN], reason="semi-seamless")

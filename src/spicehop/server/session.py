@@ -11,7 +11,7 @@ from spicehop.channels.serving import main as main_channel
 from spicehop.channels.serving.channel import CameLate, Flushed, Received, ServerChannel, ServerEvent
 from spicehop.channels.serving.cursor import ServerCursor
 from spicehop.channels.serving.display import DisplayBegun, ServerDisplay
-from spicehop.channels.serving.inputs import ServerInputs
+from spicehop.channels.serving.inputs import EITHER_MODE, ServerInputs
 from spicehop.channels.serving.main import ServerMain
 from spicehop.channels.serving.parked import CameWithoutState, SeamlessAsked, StateCame
 from spicehop.channels.serving.playback import ServerPlayback
@@ -137,6 +137,8 @@ class ServedSession:
             machine.mouse_mode = self._mouse_mode
             if restored is None:
                 machine.begin(self._host.guest.lock_keys)
+            elif self.main is None:
+                machine.mouse_mode = EITHER_MODE
         elif isinstance(machine, ServerCursor):
             machine.mouse_mode = self._mouse_mode
         elif isinstance(machine, ServerMain) and restored is not None:

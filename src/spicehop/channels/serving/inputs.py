@@ -13,6 +13,8 @@ from spicehop.wire.layout import Message
 MOTIONS_PER_ACK = 4
 MAX_BUTTON = 16
 MAX_COORDINATE = 2**31 - 1
+EITHER_MODE = 0
+"""While the main channel's state is not here: the client knows the mode."""
 EXTENDED = 0xE0
 RELEASED = 0x80
 LOCK_KEYS = {
@@ -123,13 +125,13 @@ class ServerInputs(ServerChannel):
                 self._locks_wanted(message.modifiers, events)
             case inputs.MouseMotion():
                 self._motion()
-                if self.mouse_mode == MouseMode.SERVER:
+                if self.mouse_mode in (MouseMode.SERVER, EITHER_MODE):
                     self._buttons = message.buttons
                     events.append(PointerMoved(message.dx, message.dy, message.buttons))
             case inputs.MousePosition():
                 self._motion()
                 # As in the reference, a position in the other mode counts for the acknowledgement and for nothing else.
-                if self.mouse_mode == MouseMode.CLIENT:
+                if self.mouse_mode in (MouseMode.CLIENT, EITHER_MODE):
                     self._buttons = message.buttons
                     place = min(message.x, MAX_COORDINATE), min(message.y, MAX_COORDINATE)
                     events.append(PointerPlaced(message.display_id, *place, message.buttons))
