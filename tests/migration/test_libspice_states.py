@@ -499,13 +499,17 @@ def test_several_displays_share_a_cache() -> None:
     ("state", "sentence"),
     [
         (DisplayState(ChannelState(), None), "what caches it has"),
-        (DisplayState(ChannelState(), replace(INIT, glz_window_size=2**26)), "no GLZ window"),
         (DisplayState(queued(display.Mark(), ChannelType.DISPLAY), INIT), "a message of a display is queued"),
     ],
 )
 def test_a_display_that_libspice_cannot_take(state: DisplayState, sentence: str) -> None:
     with pytest.raises(StateError, match=sentence):
         layout_of_display(state, None)
+
+
+def test_a_larger_glz_window_than_libspice_takes_is_used_in_part() -> None:
+    body = layout_of_display(DisplayState(ChannelState(), replace(INIT, glz_window_size=2**26)), None)
+    assert display_left(body).view.glz_window == 2**25
 
 
 DCMD: dict[str, Any] = {

@@ -141,6 +141,8 @@ class ThroughClient(Carrier):
                 queued = state.channel.queued
                 layout = _layout(lambda: libspice.layout_of_main(agent.client, agent.device, queued=queued))
                 lean = replace(agent, client=libspice.without_bytes(agent.client)) if layout else agent
+                # A target that is libspice ends its process where there is no layout: there the agent begins anew.
+                layout = layout or libspice.layout_of_main(None, None)
                 return layout + _enveloped(SessionState(self._riders(key) | {key: state}, {}, lean))
             case DisplayState():
                 view = self._source.view_state(key[1])
@@ -208,6 +210,8 @@ def filled(restored: SessionState, key: ChannelKey, body: bytes) -> tuple[Servin
     if body[:4] != LAYOUTS[key[0]].MAGIC:
         return state, agent
     match state:
+        case MainState() if agent is not None and not libspice.has_agent(body):
+            return state, agent
         case MainState() if agent is not None:
             return state, replace(agent, client=libspice.with_bytes(agent.client, body))
         case PipeState():

@@ -182,6 +182,11 @@ def with_bytes(client: AgentClientState, body: Data) -> AgentClientState:
     return filled
 
 
+def has_agent(body: Data) -> bool:
+    """Whether the layout says anything of the agent's stream."""
+    return bool(MainMigrationData.decode(body).agent.connected)
+
+
 def next_chunk(rest: Data) -> tuple[bytes, memoryview]:
     """The payload of the chunk at the beginning, and what follows it."""
     reader = Reader(rest)

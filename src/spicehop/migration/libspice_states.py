@@ -27,6 +27,7 @@ from spicehop.channels.serving.pipe import INCOMING_LIMIT_STANDING, PipeState
 from spicehop.channels.serving.smartcard import DEVICE_HEADER, MAX_DATA, SmartcardState
 from spicehop.errors import ProtocolError, StateError
 from spicehop.migration.libspice_agent import (
+    has_agent,
     layout_of_main,
     main_from,
     main_state,
@@ -59,6 +60,7 @@ __all__ = [
     "DisplayLeft",
     "display_from",
     "display_left",
+    "has_agent",
     "inputs_from",
     "layout_of_display",
     "layout_of_inputs",
@@ -121,8 +123,6 @@ def layout_of_display(
     for message in _queued(state.channel, ChannelType.DISPLAY):
         if not isinstance(message, base.Ping):
             raise StateError("a message of a display is queued: it must be written before the channel leaves")
-    if state.init.glz_window_size > MOST_GLZ_PIXELS:
-        raise StateError(f"libspice takes no GLZ window of {state.init.glz_window_size} pixels")
     serials = cache_serials or {}
     fields: dict[str, Any] = {
         "message_serial": state.channel.serial,
@@ -132,7 +132,8 @@ def layout_of_display(
         "pixmap_cache_freezer": int(freezer),
         "pixmap_cache_clients": tuple([serials.get(number, 0) for number in range(PIXMAP_CACHE_CLIENTS)]),
         "glz_dictionary_id": state.init.glz_dictionary_id,
-        "glz_window_size": state.init.glz_window_size,
+        # A server may use less of the client's window than there is.
+        "glz_window_size": min(state.init.glz_window_size, MOST_GLZ_PIXELS),
         "glz_max_encoders": GLZ_ENCODERS,
         # glz-encoder-dict.c gives an image the "last" id and counts on, so it is the next one.
         "glz_last_image_id": (view.glz_next_id if view else 0) if glz_next_id is None else glz_next_id,

@@ -2,6 +2,9 @@
 """The stock client without a screen: spice-gtk, told what to do by JSON lines, telling what happens by JSON lines.
 
     gtk_client.py HOST PORT [--username NAME] [--password WORD] [--ca-file FILE --tls-port PORT] [--echo FILE]
+                  [--except TEXT]
+
+Where criticals are fatal (`G_DEBUG=fatal-criticals`), one with exactly that text is not.
 
 Needs the Python that has `gi`, which is Debian's own. Commands come on standard input, one object a line with `do`:
 
@@ -51,6 +54,7 @@ from gi.repository import SpiceClientGLib as Spice
 
 library = ctypes.CDLL("libspice-client-glib-2.0.so.8")
 objects = ctypes.CDLL("libgobject-2.0.so.0")
+glib = ctypes.CDLL("libglib-2.0.so.0")
 TEXT = 1
 TICK_MS = 20
 SUMMED = 1 << 20  # bytes of which Python can compute the checksum while others wait
@@ -86,6 +90,8 @@ objects.g_signal_connect_data.argtypes = [pointer, ctypes.c_char_p, pointer, poi
 # PyGObject cannot turn the raw arrays of these two signals into Python values: they are connected in C.
 GrabHandler = ctypes.CFUNCTYPE(ctypes.c_int, pointer, unsigned, pointer, unsigned, pointer)
 TextHandler = ctypes.CFUNCTYPE(None, pointer, unsigned, unsigned, pointer, unsigned, pointer)
+FatalHandler = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, pointer)
+glib.g_test_log_set_fatal_handler.argtypes = [FatalHandler, pointer]
 
 
 def say(event, **detail):
@@ -485,8 +491,12 @@ def main():
     parser.add_argument("--password")
     parser.add_argument("--tls-port")
     parser.add_argument("--ca-file")
+    parser.add_argument("--except", dest="excepted", help="text of a critical that is not fatal")
     parser.add_argument("--echo", help="file for what comes back from the port", default=os.devnull)
     given = parser.parse_args()
+    is_fatal = FatalHandler(lambda domain, level, text, _: text.decode() != given.excepted)
+    if given.excepted:
+        glib.g_test_log_set_fatal_handler(is_fatal, None)
     session, loop = Spice.Session(), GLib.MainLoop()
     session.set_property("host", given.host)
     session.set_property("port", given.port)

@@ -24,7 +24,7 @@ class GtkClient:
 
     With `fatal_criticals` the library ends its process at the first thing it calls critical, so that a test sees it.
     libspice-server itself provokes one when a port channel migrates (C5, "Port INIT"), so such tests switch that off
-    and look at `criticals`. `options` are further ones of gtk_client.py.
+    and look at `criticals`, or except the text of that one (`--except`). `options` are further ones of gtk_client.py.
     """
 
     def __init__(

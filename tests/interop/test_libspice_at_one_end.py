@@ -1,0 +1,310 @@
+"""A stock client goes from a real QEMU to our server, and from our server to a real QEMU: libspice-server at one end.
+
+The machines are two, for a guest of QEMU's cannot go on in our server: the source sends its own to a sink, and the
+target has one that was there, or that a helper without clients has fed it. So it is the sessions that are compared:
+what was under way to the guest and from it, and what the client is told. A relay before the target keeps the words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from captured import CapturedConnection, CapturedMessage, read_captures
+from gtk_driver import GtkClient
+from migration_lab import GRAB_CODE, Lab, Machine, until
+from relay import Relay
+from scripted_agent import ScriptedAgent
+
+from spicehop.conductor.qmp import QmpAddress, QmpPeer
+from spicehop.demo.payload import clipboard_text, numbered_bytes
+from spicehop.demo.qemu import QemuOptions
+from spicehop.demo.serial import read_serial
+from spicehop.demo.server_process import ServerProcess
+from spicehop.wire import agent, cursor, display, inputs, main, playback, vmc
+from spicehop.wire.agent_constants import AgentCap, AgentPort, ClipboardType
+from spicehop.wire.agent_stream import AGENT_HEADER_SIZE, encode_chunk
+from spicehop.wire.base import MigrateData
+from spicehop.wire.constants import ChannelType, MouseMode
+from spicehop.wire.migration_data import LAYOUTS, MainMigrationData
+
+pytestmark = pytest.mark.peers
+StartGtkClient = Callable[..., Awaitable[GtkClient]]
+CODES = [0x1E, 0x30, 0x2E, 0x20]
+PORT_INIT = "port_handle_init: assertion 'c->name == NULL' failed"
+"""What libspice as the target provokes (dossier C6.4, 18)."""
+NOTHING = {"uri": "exec:cat >/dev/null"}
+INCOMING = 32_000
+"""Bytes for the port that come while the guest stands still."""
+WEBDAV = (
+    *("-chardev", "spiceport,id=webdav,name=org.spice-space.webdav.0"),
+    *("-device", "virtserialport,chardev=webdav,name=org.spice-space.webdav.0"),
+)
+
+
+class Wire:
+    """What went through the relay before the target."""
+
+    def __init__(self, relay: Relay, folder: Path) -> None:
+        self._relay = relay
+        self._folder = folder
+
+    def channel(self, kind: int) -> CapturedConnection:
+        found = read_captures(self._folder, "relay", self._relay.passages)
+        return next(one for one in found if one.channel == kind)
+
+    def said(self, kind: int) -> list[CapturedMessage]:
+        """What the target has said on a channel."""
+        return self.channel(kind).sent()
+
+    def count(self, kind: int, message: type[Any]) -> int:
+        return sum(isinstance(one.decoded(), message) for one in self.said(kind))
+
+    def brought(self, kind: int) -> bytes:
+        """The state that the client has brought there."""
+        found = [one.decoded() for one in self.channel(kind).messages if not one.from_server]
+        return next((bytes(one.data) for one in found if isinstance(one, MigrateData)), b"")
+
+
+@asynccontextmanager
+async def relayed(port: int | None, tmp_path: Path) -> AsyncIterator[tuple[Relay, Wire]]:
+    assert port is not None
+    async with Relay(port, capture=tmp_path / "wire") as relay:
+        yield relay, Wire(relay, tmp_path / "wire")
+
+
+@asynccontextmanager
+async def monitor(server: ServerProcess) -> AsyncIterator[QmpPeer]:
+    peer = QmpPeer("server", QmpAddress(path=server.control))
+    await peer.connect()
+    try:
+        yield peer
+    finally:
+        await peer.close()
+
+
+async def agent_can(client: GtkClient) -> None:
+    """The client has heard what the guest's agent can do."""
+
+    def can() -> bool:
+        client.send("agent")
+        return any(AgentCap.CLIPBOARD_BY_DEMAND in one.get("capabilities", ()) for one in client.events)
+
+    await until(can, "what the agent can do")
+
+
+def went_well(client: GtkClient, *excepted: str) -> None:
+    """Nothing that the client calls critical, and nothing closed."""
+    assert client.criticals == list(excepted)
+    assert client.returncode is None
+    assert client.seen("disconnected") is None
+    closed = [one for one in client.events if one["event"] == "channel-event" and one["what"] != "opened"]
+    assert not closed
+
+
+# -- from QEMU -------------------------------------------------------------------------------------------------------
+
+
+async def stand_still(lab: Lab, source: Machine, client: GtkClient, relay: Relay) -> None:
+    """The client has linked the target, and the source's machine has stopped for good."""
+    await lab.inform(source, relay.port)
+    await client.wait_event("migration-state", state="migrating")
+    await lab.pause_before_switchover(source)
+    await source.ask("migrate", NOTHING)
+    await lab.paused(source)
+
+
+async def go(lab: Lab, source: Machine, client: GtkClient) -> None:
+    await asyncio.sleep(0.3)  # what the client has said is at the source
+    await lab.go_on(source)
+    await source.event("SPICE_MIGRATE_COMPLETED")
+    await client.wait_event("migration-state", state="none")
+
+
+@pytest.mark.parametrize("arguments", [(), ("--compression", "glz"), ("--size", "800x600")], ids=" ".join)
+async def test_a_session_comes_from_qemu(
+    lab: Lab, start_gtk_client: StartGtkClient, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    """Bytes that its port held, movements, the client's caches and mode; then the client works in our guest."""
+    source = await lab.boot(QemuOptions(audio=True))
+    async with (
+        ServerProcess(tmp_path, arguments=("--accept-unannounced-migration", *arguments)) as target,
+        relayed(target.port, tmp_path) as (relay, wire),
+    ):
+        client = await start_gtk_client(source.qemu.spice_port)
+        await client.wait_session()
+        client.send("mode", mode=int(MouseMode.SERVER))
+        await client.wait_for(lambda: client.events[-1] == {**client.events[-1], "event": "mouse-mode", "mode": 1}, "")
+        await stand_still(lab, source, client, relay)
+        client.send("write", text=numbered_bytes(0, INCOMING).decode())
+        for _ in range(3):
+            client.send("motion", dx=1, dy=0)
+        await go(lab, source, client)
+
+        await until(lambda: client.echo == numbered_bytes(0, INCOMING), "our guest's echo of what the port held")
+        assert wire.brought(ChannelType.INPUTS) == LAYOUTS[ChannelType.INPUTS](3).encode()
+        client.send("mode", mode=int(MouseMode.SERVER))
+        client.send("motion", dx=1, dy=0)
+        await until(lambda: wire.count(ChannelType.INPUTS, inputs.MouseMotionAck) == 1, "the fourth is acknowledged")
+        client.send("keys", codes=CODES, hz=100)
+        await client.wait_event("typed")
+        await until(lambda: " key n=7 " in target.guest_log.read_text(), "four keys")
+        client.send("key", code=0x41)
+        await until(lambda: "frozen" in target.guest_log.read_text(), "our guest stops drawing")
+        await asyncio.sleep(1.0)
+        async with monitor(target) as peer:
+            await peer.execute("screendump", {"filename": str(tmp_path / "there.ppm")})
+        client.send("save", file=str(tmp_path / "here.ppm"))
+        await client.wait_event("saved")
+        assert (tmp_path / "here.ppm").read_bytes() == (tmp_path / "there.ppm").read_bytes()
+        went_well(client)
+
+        words = [one.decoded() for one in wire.said(ChannelType.DISPLAY)]
+        first = next(one for one in words if isinstance(one, display.SurfaceCreate))
+        before = words[: words.index(first)]
+        assert any(isinstance(one, display.InvalAllPixmaps) for one in before)
+        assert any(isinstance(one, display.InvalAllPalettes) for one in before)
+        assert wire.count(ChannelType.CURSOR, cursor.Init) == 0
+        assert wire.count(ChannelType.CURSOR, cursor.Set) >= 1
+        assert wire.count(ChannelType.PORT, vmc.PortInit) == 0
+        assert wire.count(ChannelType.INPUTS, inputs.Init) == 0
+        assert wire.count(ChannelType.MAIN, main.Init) == 0
+        assert wire.count(ChannelType.MAIN, main.MultiMediaTime) == 1
+        assert wire.count(ChannelType.MAIN, main.MouseMode) >= 1
+        assert wire.count(ChannelType.PLAYBACK, playback.Start) == 1
+        log = read_serial([target.guest_log])
+        assert log.faults == ()
+        assert [key.code for key in log.keys if key.value == 1][: len(CODES)] == CODES
+
+
+@asynccontextmanager
+async def with_agent(tmp_path: Path, *arguments: str) -> AsyncIterator[tuple[ServerProcess, ScriptedAgent]]:
+    """Our server, with an agent that the test speaks for."""
+    path = tmp_path / "agent"
+    async with (
+        ServerProcess(tmp_path, arguments=(*arguments, "--agent-socket", str(path))) as server,
+        ScriptedAgent(path) as spoken,
+    ):
+        yield server, spoken
+
+
+async def test_half_a_text_for_the_guest_comes_from_qemu(
+    lab: Lab, start_gtk_client: StartGtkClient, tmp_path: Path
+) -> None:
+    """The rest of it comes to our agent, byte by byte; then a whole text, so that all tokens are right."""
+    size = 8_000_000
+    source = await lab.boot()
+    async with (
+        with_agent(tmp_path, "--accept-unannounced-migration") as (target, ours),
+        relayed(target.port, tmp_path) as (relay, wire),
+    ):
+        client = await start_gtk_client(source.qemu.spice_port)
+        await client.wait_session()
+        await agent_can(client)
+        client.send("offer", size=size)
+        await client.wait_event("clipboard-given")
+        await stand_still(lab, source, client, relay)
+        await go(lab, source, client)
+
+        state = MainMigrationData.decode(wire.brought(ChannelType.MAIN))
+        held = bytes(state.agent.write_data)
+        assert 0 < state.c2a_remaining < size
+        text = clipboard_text(size)
+        # The device has the rest of a chunk, and then chunks.
+        await until(lambda: len(ours.received) > len(held), "more than what QEMU held", 30)
+        assert ours.received[: len(held)] == held
+        await until(lambda: ours.payload(len(held)).endswith(text[-100:]), "the end of the text", 60)
+        rest = ours.payload(len(held))
+        assert len(rest) == state.c2a_remaining
+        assert rest == text[-len(rest) :]
+        tail = held[-min(len(held), 1000) :]
+        assert text.find(tail, size - len(rest) - len(tail)) == size - len(rest) - len(tail)
+
+        done = len(ours.received)
+        ours.introduce()
+        client.send("offer", size=100_000)
+        await until(lambda: len(ours.payload(done)) >= AGENT_HEADER_SIZE + 8, "the next offer")
+        done = len(ours.received)
+        ours.say(agent.ClipboardRequest(0, ClipboardType.UTF8_TEXT))
+        await until(lambda: len(ours.payload(done)) >= 100_000 + AGENT_HEADER_SIZE + 8, "a whole text")
+        assert ours.payload(done)[AGENT_HEADER_SIZE + 8 :] == clipboard_text(100_000)
+        went_well(client)
+
+
+async def test_half_a_text_for_the_client_comes_from_qemu(
+    lab: Lab, start_gtk_client: StartGtkClient, tmp_path: Path
+) -> None:
+    """Our agent says the rest of it, and the client has the whole."""
+    size = 1_000_000
+    source = await lab.boot(QemuOptions(guest_options={"clip": size, "pace": 100}))
+    async with (
+        with_agent(tmp_path, "--accept-unannounced-migration") as (target, ours),
+        relayed(target.port, tmp_path) as (relay, wire),
+    ):
+        client = await start_gtk_client(source.qemu.spice_port)
+        await client.wait_session()
+        await agent_can(client)
+        client.send("key", code=GRAB_CODE)
+        await client.wait_event("clipboard-offered")
+        await stand_still(lab, source, client, relay)
+        await go(lab, source, client)
+
+        state = MainMigrationData.decode(wire.brought(ChannelType.MAIN))
+        assert 0 < state.a2c_remaining < size
+        assert (state.message_header_done, state.chunk_header_bytes) == (1, 8)
+        rest = clipboard_text(size)[-state.a2c_remaining :]
+        first, others = rest[: state.chunk_remaining], rest[state.chunk_remaining :]
+        ours.write(first)
+        if others:
+            ours.write(encode_chunk(AgentPort.CLIENT, others))
+        given = await client.wait_event("clipboard")
+        assert (given["size"], given["numbered"]) == (size, True)
+        went_well(client)
+
+
+# -- to QEMU ---------------------------------------------------------------------------------------------------------
+
+
+class Departure:
+    """Our server whose guest stands still, and whose client has linked a QEMU that waits for its own guest."""
+
+    def __init__(self, lab: Lab, helper: Machine, target: Machine, peer: QmpPeer) -> None:
+        self.completed: dict[str, Any] = {}
+        self._lab = lab
+        self._helper = helper
+        self._target = target
+        self._peer = peer
+
+    async def invite(self, client: GtkClient, relay: Relay) -> None:
+        caps = [{"capability": name, "state": True} for name in ("events", "pause-before-switchover")]
+        await self._peer.execute("migrate-set-capabilities", {"capabilities": caps})
+        where = {"protocol": "spice", "hostname": "127.0.0.1", "port": relay.port}
+        await self._peer.execute("client_migrate_info", where)
+        await client.wait_event("migration-state", state="migrating")
+
+    async def stand_still(self, sink: ServerProcess, folder: Path) -> None:
+        await self._peer.execute("migrate", {"uri": f"unix:{folder / 'move'}"})
+        async for event, data in self._peer.events():
+            if event == "MIGRATION" and data["status"] == "pre-switchover":
+                break
+
+    async def go(self, client: GtkClient) -> None:
+        await asyncio.sleep(0.3)  # what the client has said is at the source
+        await self._lab.launch(self._helper, self._target)
+        await self._helper.event("MIGRATION", status="completed")
+        await self._peer.execute("migrate-continue", {"state": "pre-switchover"})
+        async with asyncio.timeout(20):
+            async for event, data in self._peer.events():
+                if event == "SPICE_MIGRATE_COMPLETED":
+                    (self.completed,) = data["clients"]
+                    break
+        await self._target.event("RESUME")
+        self._lab.machines.append(self._target)
+        await client.wait_event("migration-state", state="none")
+        assert (self.completed["scheme"], self.completed["outcome"]) == ("seamless", "moved")
+        assert {one["outcome"] for one in self.completed["channels"]} == {"moved"}
+        assert await self._target.status() == "running"
