@@ -1,15 +1,21 @@
-"""What a server process has of the direct link: at most one, as the source's end or as the target's."""
+"""What a server process has of the direct link: at most one, as the source's end or as the target's.
+
+The connections and their keys are imported when a link is made: they take memory that most servers never need.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from spicehop.errors import OperationError
-from spicehop.server.direct_link import DirectLink, DirectLinkCall, DirectLinkDoor
-from spicehop.server.link_identity import LinkIdentity, PeerCertificate
 from spicehop.server.uri import format_uri, parse_uri
 from spicehop.trace import Trace
 from spicehop.wire.direct_link import Side
+
+if TYPE_CHECKING:
+    from spicehop.server.direct_link import DirectLink, DirectLinkCall, DirectLinkDoor
+    from spicehop.server.link_identity import LinkIdentity
 
 TAKEN = "There is a direct link already; direct-link-close ends it"
 UNKNOWN_URI = "Parameter 'address' expects unix:PATH or tcp:HOST:PORT"
@@ -27,8 +33,9 @@ class DirectLinkKeeper:
         self._name = name
         self._clock = clock
         self._trace = trace
-        self._identity = LinkIdentity()
+        self._made_identity: LinkIdentity | None = None
         self._end: DirectLinkDoor | DirectLinkCall | None = None
+        self._side = Side.SOURCE
         self._opened: DirectLink | None = None
         """The link as it was told last."""
         self._reason = ""
@@ -43,7 +50,15 @@ class DirectLinkKeeper:
         """Which end this server is: the target while it listens, the source while it connects or is connected."""
         if self._end is None:
             return None
-        return Side.TARGET if isinstance(self._end, DirectLinkDoor) else Side.SOURCE
+        return self._side
+
+    @property
+    def _identity(self) -> LinkIdentity:
+        if self._made_identity is None:
+            from spicehop.server.link_identity import LinkIdentity
+
+            self._made_identity = LinkIdentity()
+        return self._made_identity
 
     @property
     def certificate(self) -> str:
@@ -55,7 +70,11 @@ class DirectLinkKeeper:
         if self._end is not None:
             raise OperationError(TAKEN)
         place = parse_uri(address, UNKNOWN_URI)
+        from spicehop.server.direct_link import DirectLinkDoor
+        from spicehop.server.link_identity import PeerCertificate
+
         peer = None if certificate is None else PeerCertificate(certificate)
+        self._side = Side.TARGET
         self._end = door = DirectLinkDoor(self._name(), self._clock, self._identity, self._noticed)
         door.refused = self._refused
         try:
@@ -72,7 +91,11 @@ class DirectLinkKeeper:
         if self._end is not None:
             raise OperationError(TAKEN)
         place = parse_uri(address, UNKNOWN_URI)
+        from spicehop.server.direct_link import DirectLinkCall
+        from spicehop.server.link_identity import PeerCertificate
+
         peer = None if certificate is None else PeerCertificate(certificate)
+        self._side = Side.SOURCE
         self._end = call = DirectLinkCall(self._name(), self._clock, self._identity, self._noticed)
         try:
             await call.connect(place, peer)
@@ -107,7 +130,7 @@ class DirectLinkKeeper:
         if self._opened is not None:
             self._reason = self._opened.reason
             self._record("ended", self._opened.peer, self._reason)
-            if isinstance(self._end, DirectLinkCall):
+            if self._side is Side.SOURCE:
                 self._end = None  # a door stays open for another try, a call has to be made again
         self._opened = link
         if link is not None:

@@ -9,14 +9,19 @@ print(table(records), *explain(records), sep="\\n")
 
 from __future__ import annotations
 
-from spicehop.trace.analysis import Migration, Phase, migrations, phases
-from spicehop.trace.diagnosis import explain
-from spicehop.trace.reading import merge, read, read_all
+import importlib
+from typing import TYPE_CHECKING
+
 from spicehop.trace.record import Record
 from spicehop.trace.recorder import Trace
 from spicehop.trace.redaction import redacted
 from spicehop.trace.sinks import CallbackSink, FileSink, MemorySink, Sink
-from spicehop.trace.text import phase_table, table
+
+if TYPE_CHECKING:
+    from spicehop.trace.analysis import Migration, Phase, migrations, phases
+    from spicehop.trace.diagnosis import explain
+    from spicehop.trace.reading import merge, read, read_all
+    from spicehop.trace.text import phase_table, table
 
 __all__ = [
     "CallbackSink",
@@ -37,3 +42,23 @@ __all__ = [
     "redacted",
     "table",
 ]
+
+_READING = {
+    "Migration": "analysis",
+    "Phase": "analysis",
+    "explain": "diagnosis",
+    "merge": "reading",
+    "migrations": "analysis",
+    "phase_table": "text",
+    "phases": "analysis",
+    "read": "reading",
+    "read_all": "reading",
+    "table": "text",
+}
+
+
+def __getattr__(name: str) -> object:
+    """What reads traces is imported when it is used: whoever only writes one, such as a server, needs none of it."""
+    if name not in _READING:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_READING[name]}"), name)
