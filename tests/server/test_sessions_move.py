@@ -8,13 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from moving_pair import MovingPair, Side, moving_pair
+from raw_link import RawLink
 from waiting import until
 
 import spicehop
 from spicehop.channels.serving.display import ServerDisplay
 from spicehop.demo.serial import parse_serial
 from spicehop.migration.handing_direct import HostToHost
-from spicehop.wire import base
+from spicehop.migration.leaving import ClientTarget
+from spicehop.wire import base, main
+from spicehop.wire.constants import ChannelType, LinkResult
 from spicehop.wire.layout import Message
 
 BOTH = pytest.mark.parametrize("direct", [False, True], ids=["through the client", "host to host"])
@@ -281,3 +284,23 @@ async def test_the_glz_window_goes_along_host_to_host(tmp_path: Path) -> None:
         await until(lambda: moved.feeds[0].settled)
         picture = pair.target.guest.displays[0].pixels
         await until(lambda: np.array_equal(client.screenshot().pixels[:, :, :3], picture[:, :, :3]), "the picture")
+
+
+async def test_a_client_that_was_not_here_yet_is_sent_after_the_guest(tmp_path: Path) -> None:
+    """It has linked this server, and the guest goes on to the next one before the client has come over."""
+    async with moving_pair(tmp_path, direct=False) as pair:
+        links = []
+        for kind in (ChannelType.MAIN, ChannelType.INPUTS):
+            result, link = await RawLink.open(pair.source.server.port, kind, 0x1234_5678)
+            assert result == LinkResult.OK
+            links.append(link)
+        pair.source.control.migration.name_client_target(
+            ClientTarget("127.0.0.1", pair.target.server.port, 0)
+        )
+        pair.move()
+        await until(lambda: pair.target.guest.running, "the guest is at the target")
+        assert not pair.source.completed()
+        links[0].send(main.MigrateEnd())
+        assert await links[0].first(main.MigrateSwitchHost)
+        links[0].writer.close()
+        await until(lambda: bool(pair.source.completed()), "the client is gone")

@@ -22,7 +22,7 @@ from spicehop.channels.serving.playback import ServerPlayback
 from spicehop.channels.serving.record import ServerRecord
 from spicehop.channels.serving.smartcard import ServerSmartcard
 from spicehop.errors import StateError
-from spicehop.migration.leaving import ClientOutcome, ClientTarget, LeavingSession
+from spicehop.migration.leaving import LEAVE_SECONDS, ClientOutcome, ClientTarget, LeavingSession
 from spicehop.migration.leaving_table import LeavingState
 from spicehop.migration.state import AgentStates, ChannelKey, ServingState
 from spicehop.painting.state import ViewState
@@ -145,6 +145,8 @@ class ClientHandover:
         self._offered: dict[ServedSession, float] = {}
         """Clients that the target has been told of and has not said that it expects; until when that is awaited."""
         self._say: Callable[[LinkMessage], None] | None = None
+        self._stragglers: dict[ServedSession, tuple[ClientTarget, float]] = {}
+        """Clients that are still on their way here, and until when they may be."""
         self._moved = False
         """Whether the guest is gone, and clients are on their way."""
         self._noted: dict[ServedSession, LeavingState] = {}
@@ -174,6 +176,8 @@ class ClientHandover:
         now = self._server.clock()
         self._moved = True
         for session in self._server.sessions:
+            if session.arriving:
+                self._stragglers[session] = target, now + LEAVE_SECONDS
             if session.main is None or session.arriving:
                 continue
             if session not in self._leaving or self._leaving[session].over:
@@ -283,7 +287,10 @@ class ClientHandover:
             self._tell_newcomers(self.target, now)
         for session, leaving in tuple(self._leaving.items()):
             try:
+                before = leaving.state
                 leaving.handle_timer(now)
+                if leaving.state is not before:
+                    self._server.wake()
                 while leaving.progress(now) and not session.ended:
                     session.write(now)
             except Exception as error:
@@ -296,7 +303,8 @@ class ClientHandover:
                 del self._leaving[session]
                 self._noted.pop(session, None)
                 self._steps = {served: step for served, step in self._steps.items() if not served.gone}
-        if self._moved and not self._leaving:
+        self._send_stragglers(now)
+        if self._moved and not self._leaving and not self._stragglers:
             self._moved = False
             self._complete()
 
@@ -304,6 +312,7 @@ class ClientHandover:
         """Part of `LeavingDesk`."""
         due = [leaving.next_deadline() for leaving in self._leaving.values()]
         due += self._offered.values()
+        due += [deadline for _, deadline in self._stragglers.values()]
         if self.target is not None:
             due += [seen + SETTLING_SECONDS for session, seen in self._seen.items() if session not in self._leaving]
         return min((one for one in due if one is not None), default=None)
@@ -320,6 +329,20 @@ class ClientHandover:
                 self._server.record_step("server.channel-leaving", session, served.machine.name, step.value)
 
     # -- inner things -----------------------------------------------------------------------------------------------
+
+    def _send_stragglers(self, now: float) -> None:
+        """Clients that were not wholly here when the guest left are sent after it as soon as they are."""
+        for session, (target, deadline) in tuple(self._stragglers.items()):
+            if not session.arriving and session.main is not None and not session.ended:
+                leaving = LeavingSession(self._served(session), target, seamless=False, ahead=False)
+                leaving.guest_moved(now)
+                self._leaving[session] = leaving
+                self._server.wake()
+            elif not session.ended and now < deadline:
+                continue
+            elif not session.ended:
+                session.abandon("the guest has moved on before the client was here")
+            del self._stragglers[session]
 
     def _tell_newcomers(self, target: ClientTarget, now: float) -> None:
         """A client that connects while the migration runs moves as the others do."""
