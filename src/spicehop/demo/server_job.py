@@ -166,7 +166,7 @@ class ServerDemo:
         (directory / "timeline.html").write_text(html(records, title="spicehop demo"), encoding="utf-8")
         (directory / "timeline.svg").write_text(svg(records, title="spicehop demo"), encoding="utf-8")
         after = "after.png" if shift.equal else "after-differs.png"
-        names = ("before.png", after, "timeline.html", "timeline.svg", "trace.jsonl")
+        names = ("before.png", after, "timeline.html", "trace.jsonl")
         return DemoReport(
             hops=tuple(self._hops),
             keys=keys,
@@ -174,7 +174,7 @@ class ServerDemo:
             port=count_port(work.stream.sent, bytes(work.stream.echoed), log.port_totals),
             session_interrupted=shift.interrupted,
             seconds=time.monotonic() - self._begun,
-            files={Path(name).stem if name != "timeline.svg" else "drawing": directory / name for name in names},
+            files={Path(name).stem: directory / name for name in names},
             desk=DeskReport(
                 to_guest=to_guest,
                 from_guest=from_guest,
