@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from spicehop.channels.serving.agent import AgentHub
 from spicehop.channels.serving.agent_parts import AgentClientState, AgentDeviceState
 from spicehop.channels.serving.agent_routing import MessageHead
@@ -80,7 +82,8 @@ def client_with(sent: int) -> AgentClientState:
 
 
 def test_where_libspice_has_no_words_its_target_begins_with_the_agent_anew() -> None:
-    agents = AgentStates(client_with(3), BETWEEN)
+    waiting = replace(client_with(3), tokens=0, outlet=(bytes(500),))
+    agents = AgentStates(waiting, AgentDeviceState(True, b"", 0, 0, None, 0, False, clients=(7,)))
     body = body_of(agents)
     assert MainMigrationData.decode(body).agent.connected == 0
     client, device = libspice.main_from(body)

@@ -249,8 +249,6 @@ def test_a_message_that_the_filter_drops_stays_dropped() -> None:
     [
         (AgentDeviceState(True, bytes(20), 500, 1, None, 0, False), "20 bytes of the agent's message are the client's"),
         (AgentDeviceState(True, b"x", 500, 1, MessageHead(4, 900, 0), 900, False), "1 bytes of the agent's message"),
-        (AgentDeviceState(True, b"", 0, 1, MessageHead(4, 900, 0), 500, False), "between two chunks"),
-        (AgentDeviceState(True, b"x", 0, 1, MessageHead(4, 900, 0), 500, False), "between two chunks"),
         (AgentDeviceState(True, b"", 500, 1, MessageHead(4, 900, 0), 910, False), "the header of the agent's message"),
         (AgentDeviceState(True, bytes(8), 0, 0, None, 0, False), "have not been looked at"),
         (AgentDeviceState(True, b"x", 2048, 1, None, 0, False, chunk_open=True), "the length of the agent's chunk"),
@@ -493,6 +491,13 @@ def test_several_displays_share_a_cache() -> None:
     assert (left.view.display_id, left.view.glz_window) == (1, 0)
     waits = replace(left, freezer=True).first_messages()
     assert waits[0] == display.InvalAllPixmaps((base.WaitFor(ChannelType.DISPLAY, 0, 70),))
+
+
+@pytest.mark.parametrize("partial", [b"", b"x"])
+def test_between_two_chunks_of_a_message_libspice_expects_a_message(partial: bytes) -> None:
+    device = AgentDeviceState(True, partial, 0, 1, MessageHead(4, 900, 0), 500, False)
+    data = md.MainMigrationData.decode(layout_of_main(None, device))
+    assert (data.chunk_header_bytes, data.message_header_done, data.a2c_remaining) == (len(partial), 0, 0)
 
 
 @pytest.mark.parametrize(

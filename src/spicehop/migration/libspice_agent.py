@@ -62,7 +62,7 @@ def layout_of_main(
     client = client or NO_CLIENT
     remaining = client.left if client.started and client.head is not None else 0
     header_bytes, port, chunk_remaining, partial = _reading(device)
-    in_message = device.head is not None
+    in_message = device.head is not None and bool(device.chunk_left)
     data = MainMigrationData(
         agent=_agent_device(client, queued),
         client_agent_started=int(client.started),
@@ -133,9 +133,8 @@ def _reading(device: AgentDeviceState) -> tuple[int, int, int, bytes]:
     if not device.chunk_left:
         if size >= CHUNK_HEADER_SIZE:
             raise StateError(f"{size} bytes of the agent have not been looked at")
-        if device.head is not None:
-            # The reference aborts as a source here (results, B1), and as a target takes the next chunk for a message.
-            raise StateError("the agent is between two chunks of a message: libspice needs the next chunk's header")
+        # Between two chunks of a message libspice as a source ends its process (results, B1). As a target it takes the
+        # next chunk for a message, finds that it is none, drops the agent, and the client hears that it is gone.
         port, remaining = _WORDS.unpack(device.partial.ljust(CHUNK_HEADER_SIZE, b"\0"))
         return size, port, remaining, b""
     if device.chunk_open:
