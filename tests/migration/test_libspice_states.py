@@ -12,7 +12,7 @@ import pytest
 from damage import bit_flips, forged_counts, survives, truncations
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference_capture import SUBSET, connections
+from reference_capture import SUBSET, TOP, connections
 
 from spicehop.channels.serving.agent import AgentHub
 from spicehop.channels.serving.agent_parts import AgentClientState, AgentDeviceState, Slice
@@ -55,6 +55,7 @@ from spicehop.wire.layout import Message
 SELECTION = frozenset({AgentCap.CLIPBOARD_SELECTION})
 CLIENT = 1
 INIT = Init(1, 20 * 2**20, 1, 6 * 2**20)
+HALVES = TOP / "tests" / "golden" / "reference-halves"
 
 
 def clipboard(size: int, fill: bytes = b"x") -> bytes:
@@ -645,6 +646,29 @@ def test_the_reference_data_of_devices() -> None:
     assert layout_of_pipe(pipe_from(bodies[ChannelType.PORT])) == bodies[ChannelType.PORT]
     assert len(pipe_from(bodies[ChannelType.PORT]).incoming) == 160
     assert layout_of_inputs(inputs_from(bodies[ChannelType.INPUTS])) == bodies[ChannelType.INPUTS]
+
+
+def test_the_reference_in_the_middle_of_a_text_for_the_guest() -> None:
+    body = (HALVES / "text-for-guest.mnmd").read_bytes()
+    client, device = main_from(body)
+    assert (client.inlet_tokens, client.owed, client.left) == (0, 3, 2_597_404)
+    assert sum(not piece.credited for piece in client.slices) == 7
+    assert device == AgentDeviceState(True, b"", 0, 0, None, 0, True)
+    assert taken(restored(body)) == bytes(md.MainMigrationData.decode(body).agent.write_data)
+    again = bytearray(layout_of_main(client, device))
+    again[38:46] = body[38:46]  # libspice leaves the last chunk's header there
+    assert bytes(again) == body
+
+
+def test_the_reference_in_the_middle_of_a_text_for_the_client() -> None:
+    body = (HALVES / "text-for-client.mnmd").read_bytes()
+    client, device = main_from(body)
+    assert (client.slices, client.head) == ((), None)
+    assert (device.chunk_left, device.left, device.partial) == (936_292, 936_292, b"")
+    assert layout_of_main(client, device) == body
+    hub = restored(body)
+    hub.device_data(bytes(936_292) + encode_chunk(AgentPort.CLIENT, clipboard(5)))
+    assert given_to_client(hub) == bytes(936_292) + clipboard(5)
 
 
 READERS: dict[str, tuple[Callable[[bytes], object], list[bytes]]] = {
