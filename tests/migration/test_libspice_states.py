@@ -656,7 +656,8 @@ def test_the_reference_in_the_middle_of_a_text_for_the_guest() -> None:
     assert device == AgentDeviceState(True, b"", 0, 0, None, 0, True)
     assert taken(restored(body)) == bytes(md.MainMigrationData.decode(body).agent.write_data)
     again = bytearray(layout_of_main(client, device))
-    again[38:46] = body[38:46]  # libspice leaves the last chunk's header there
+    assert again[25] == 10  # tokens that are due go with what is written, for libspice gives none else
+    again[25], again[38:46] = body[25], body[38:46]
     assert bytes(again) == body
 
 
