@@ -24,6 +24,10 @@ from spicehop.server.served import ChannelKey, ServedChannel
 from spicehop.wire.constants import ChannelType
 
 
+INCOMING_MOST = 256 * 1024 * 1024
+"""Bytes that a client may have waiting for a device at all: one that leaves is read up to its flush mark."""
+
+
 @dataclass(slots=True)
 class Slot:
     """One device, its client, and what an earlier client left for it."""
@@ -139,6 +143,8 @@ class DeviceDesk:
         pipe.opened(opened=slot.device.opened)
         limit = INCOMING_LIMIT if running else INCOMING_LIMIT_STANDING
         slot.owner.held_up = pipe.bytes_held > limit
+        if pipe.bytes_held > INCOMING_MOST:
+            slot.owner.fail(f"{pipe.name}: the client has sent {pipe.bytes_held} bytes that the device does not take")
         return gave
 
     def _read(self, slot: Slot, pipe: ServerPipe) -> None:
