@@ -23,7 +23,6 @@ from spicehop.guests.interface import CharDevice, GuestDevices
 from spicehop.server.served import ChannelKey, ServedChannel
 from spicehop.wire.constants import ChannelType
 
-
 INCOMING_MOST = 256 * 1024 * 1024
 """Bytes that a client may have waiting for a device at all: one that leaves is read up to its flush mark."""
 
