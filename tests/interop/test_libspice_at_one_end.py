@@ -189,6 +189,43 @@ async def test_a_session_comes_from_qemu(
         assert [key.code for key in log.keys if key.value == 1][: len(CODES)] == CODES
 
 
+async def test_a_session_that_comes_before_the_guest_waits_for_it(
+    lab: Lab, start_gtk_client: StartGtkClient, tmp_path: Path
+) -> None:
+    """A QEMU sends its clients away when its guest has gone, not when that runs; a helper's guest comes later here."""
+    place = tmp_path / "move"
+    (tmp_path / "helper").mkdir()
+    source = await lab.boot()
+    letting_in = ("--accept-unannounced-migration", "--incoming", f"unix:{place}")
+    async with (
+        ServerProcess(tmp_path / "helper") as helper,
+        ServerProcess(tmp_path, arguments=letting_in) as target,
+        relayed(target.port, tmp_path) as (relay, wire),
+    ):
+        client = await start_gtk_client(source.qemu.spice_port)
+        await client.wait_session()
+        await agent_can(client)
+        await stand_still(lab, source, client, relay)
+        client.send("write", text=numbered_bytes(0, INCOMING).decode())
+        await go(lab, source, client)
+        client.send("keys", codes=CODES, hz=50)
+        await client.wait_event("typed")
+        client.send("offer", size=50_000)
+        await asyncio.sleep(0.5)
+        assert wire.said(ChannelType.DISPLAY) == wire.said(ChannelType.PORT) == []
+        async with monitor(helper) as peer:
+            await peer.execute("migrate", {"uri": f"unix:{place}"})
+
+        logs = [helper.guest_log, target.guest_log]
+        await until(lambda: client.echo == numbered_bytes(0, INCOMING), "our guest's echo of what the port held")
+        await until(lambda: len(read_serial(logs).keys) == 2 * len(CODES), "four keys")
+        await until(lambda: 50_000 in [one.size for one in read_serial(logs).clipboard_texts], "the client's text")
+        assert [key.code for key in read_serial(logs).keys if key.value == 1] == CODES
+        assert read_serial(logs).faults == ()
+        assert [one.decoded() for one in wire.said(ChannelType.MAIN) if one.name.startswith("AGENT_CONN")] == []
+        went_well(client)
+
+
 @asynccontextmanager
 async def with_agent(tmp_path: Path, *arguments: str) -> AsyncIterator[tuple[ServerProcess, ScriptedAgent]]:
     """Our server, with an agent that the test speaks for."""

@@ -89,6 +89,8 @@ class ArrivalDesk:
         """What waits for the guest."""
         self._windows: dict[tuple[int, int], GlzDictionary] = {}
         """GLZ windows that have come, by connection id and display."""
+        self._early: list[tuple[ServedSession, ServedChannel, bytes]] = []
+        """State that came before the guest."""
         self._guest_is_here = False
         self._say: Callable[[link.LinkMessage], None] = _to_nobody
 
@@ -135,7 +137,12 @@ class ArrivalDesk:
         self._host.agent.gave_up(session.number, session.connection_id)
 
     def turn(self, now: float) -> None:
-        """Send those away whose state does not come."""
+        """Send those away whose state does not come, and go on with what has waited for the guest."""
+        if self._early and not self._too_early:
+            early, self._early = self._early, []
+            for session, served, body in early:
+                if not session.ended and not served.gone:
+                    self._state_came(session, served, body)
         for session in self._host.sessions:
             if session.arrival is not None and session.arrival.handle_timer(now) is not None:
                 session.abandon("its state, or the client itself, has not come in time")
@@ -154,7 +161,17 @@ class ArrivalDesk:
 
     # -- with state -------------------------------------------------------------------------------------------------
 
+    @property
+    def _too_early(self) -> bool:
+        """Whether the guest is still to come. A client of libspice's leaves before its guest runs elsewhere."""
+        return self._host.input_gate.closed and not self._guest_is_here
+
     def _state_came(self, session: ServedSession, served: ServedChannel, body: bytes) -> None:
+        if self._too_early:
+            self._early.append((session, served, body))
+            served.parked = True
+            served.stream.pause_reading()
+            return
         arrival, now = session.arrival, self._host.clock()
         assert arrival is not None
         try:
@@ -291,6 +308,7 @@ class ArrivalDesk:
             self._restore_all(session, handed.state)
             for key, data in handed.late:
                 self._came_late(session, key, data)
+        self._host.wake()
 
     def guest_went(self) -> None:
         """The guest is another server's again."""
