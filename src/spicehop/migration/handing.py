@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from spicehop.channels.serving.channel import ServerChannel
+from spicehop.channels.serving.channel import ChannelState, ServerChannel
 from spicehop.channels.serving.departing import DepartureStep
 from spicehop.channels.serving.display import DisplayState
 from spicehop.channels.serving.inputs import InputsState
@@ -141,7 +141,7 @@ class ThroughClient(Carrier):
                 queued = state.channel.queued
                 layout = _layout(lambda: libspice.layout_of_main(agent.client, agent.device, queued=queued))
                 lean = replace(agent, client=libspice.without_bytes(agent.client)) if layout else agent
-                # A target that is libspice ends its process where there is no layout: there the agent begins anew.
+                # Where the target is libspice the agent begins anew then.
                 layout = layout or libspice.layout_of_main(None, None)
                 return layout + _enveloped(SessionState(self._riders(key) | {key: state}, {}, lean))
             case DisplayState():
@@ -158,11 +158,14 @@ class ThroughClient(Carrier):
                 self._riding[key] = state
                 return layout + envelope.encode([])
             case SmartcardState():
-                layout = _layout(lambda: libspice.layout_of_smartcard(state))
-                return layout + _enveloped(SessionState({key: _lean(state) if layout else state}))
+                if layout := _layout(lambda: libspice.layout_of_smartcard(state)):
+                    return layout + _enveloped(SessionState({key: _lean(state)}))
+                return libspice.layout_of_smartcard(_bare(state)) + _enveloped(SessionState({key: state}))
             case PipeState():
-                layout = _layout(lambda: libspice.layout_of_pipe(state))
-                return layout + _enveloped(SessionState({key: _lean(state) if layout else state}))
+                if layout := _layout(lambda: libspice.layout_of_pipe(state)):
+                    return layout + _enveloped(SessionState({key: _lean(state)}))
+                bare = replace(_lean(state), channel=ChannelState())
+                return libspice.layout_of_pipe(bare) + _enveloped(SessionState({key: state}))
             case _:
                 raise StateError(f"a channel of kind {key[0]} carries no state")
 
@@ -180,7 +183,9 @@ class ThroughClient(Carrier):
 
 
 def _layout(make: Callable[[], bytes]) -> bytes:
-    """A layout; empty for what libspice's cannot hold, which only the envelope can."""
+    """A layout; empty for what libspice's cannot hold, which only the envelope can. Without any libspice ends its
+    process, so that one which says less takes its place.
+    """
     try:
         return make()
     except StateError:
@@ -191,15 +196,20 @@ def _enveloped(state: SessionState, view_bytes: int | None = None) -> bytes:
     return envelope.encode(sections(state, view_bytes=view_bytes), limit=MOST_ENVELOPE)
 
 
-def _lean(state: ServingState) -> ServingState:
+Devices = TypeVar("Devices", PipeState, SmartcardState)
+
+
+def _lean(state: Devices) -> Devices:
     """Without the bytes that the layout has already."""
-    match state:
-        case PipeState():
-            return replace(state, incoming=b"")
-        case SmartcardState():
-            return replace(state, pipe=replace(state.pipe, incoming=b""), partial=b"")
-        case _:
-            return state
+    if isinstance(state, PipeState):
+        return replace(state, incoming=b"")
+    return replace(state, pipe=replace(state.pipe, incoming=b""), partial=b"")
+
+
+def _bare(state: SmartcardState) -> SmartcardState:
+    """What libspice can take in any case. What it lacks only the envelope has."""
+    lean = _lean(state)
+    return replace(lean, pipe=replace(lean.pipe, channel=ChannelState()))
 
 
 def filled(restored: SessionState, key: ChannelKey, body: bytes) -> tuple[ServingState, AgentStates | None]:
@@ -215,11 +225,12 @@ def filled(restored: SessionState, key: ChannelKey, body: bytes) -> tuple[Servin
         case MainState() if agent is not None:
             return state, replace(agent, client=libspice.with_bytes(agent.client, body))
         case PipeState():
-            return _with_incoming(state, bytes(VmcMigrationData.decode(body).device.write_data)), None
+            incoming = bytes(VmcMigrationData.decode(body).device.write_data)
+            return _with_incoming(state, state.incoming or incoming), None
         case SmartcardState():
             layout = SmartcardMigrationData.decode(body)
-            pipe = _with_incoming(state.pipe, bytes(layout.device.write_data))
-            return replace(state, pipe=pipe, partial=bytes(layout.read_data)), None
+            pipe = _with_incoming(state.pipe, state.pipe.incoming or bytes(layout.device.write_data))
+            return replace(state, pipe=pipe, partial=state.partial or bytes(layout.read_data)), None
         case _:
             return state, agent
 
