@@ -55,9 +55,11 @@ class ScriptedAgent:
 
     def payload(self, start: int = 0) -> bytes:
         """What was written in chunks of the client, whose first begins at `start`; the last may not be whole."""
-        found, data = b"", bytes(self.received[start:])
-        while len(data) >= CHUNK_HEADER_SIZE:
-            head = ChunkHeader.decode(data[:CHUNK_HEADER_SIZE])
-            found += data[CHUNK_HEADER_SIZE : CHUNK_HEADER_SIZE + head.size] if head.port == AgentPort.CLIENT else b""
-            data = data[CHUNK_HEADER_SIZE + head.size :]
-        return found
+        found, data = [], bytes(self.received)
+        while len(data) >= start + CHUNK_HEADER_SIZE:
+            begin = start + CHUNK_HEADER_SIZE
+            head = ChunkHeader.decode(data[start:begin])
+            start = begin + head.size
+            if head.port == AgentPort.CLIENT:
+                found.append(data[begin:start])
+        return b"".join(found)
