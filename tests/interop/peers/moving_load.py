@@ -402,22 +402,29 @@ def judge(logs: Sequence[Path], workers: Sequence[Worker]) -> Account:
     """The account as of now."""
     log = read_serial(logs)
     pourers = [worker for worker in workers if worker.poured is not None]
-    given = [size for worker in workers for size in worker.given]
-    received = Counter((one.size, one.checksum) for one in log.clipboard_texts if one.received)
-    whole = (received & Counter((size, numbered_hash(size)) for size in given)).total()
     return Account(
         keys=tuple(_keys(worker, log) for worker in workers),
         poured=pourers[0].poured if pourers else None,
         guest_received=max((total.size for total in log.port_totals), default=0),
         checksums_right=not pourers or _checksums_right(log),
-        to_guest=(len(given), whole),
-        from_guest=(
-            sum(worker.wanted for worker in workers) * len(workers),
-            sum(right for worker in workers for _, right in worker.came),
-        ),
+        to_guest=texts_to_guest(log, workers),
+        from_guest=texts_from_guest(workers),
         troubles=tuple(trouble for worker in workers for trouble in worker.troubles()),
         log_faults=log.faults,
     )
+
+
+def texts_to_guest(log: SerialLog, workers: Sequence[Worker]) -> tuple[int, int]:
+    """Texts that clients have offered, and of these what came whole."""
+    given = Counter((size, numbered_hash(size)) for worker in workers for size in worker.given)
+    received = Counter((one.size, one.checksum) for one in log.clipboard_texts if one.received)
+    return given.total(), (received & given).total()
+
+
+def texts_from_guest(workers: Sequence[Worker]) -> tuple[int, int]:
+    """Texts that the guest has offered, once for each client, and of these what came whole."""
+    offered = sum(worker.wanted for worker in workers) * len(workers)
+    return offered, sum(right for worker in workers for _, right in worker.came)
 
 
 def _keys(worker: Worker, log: SerialLog) -> KeyAccount:
@@ -426,7 +433,8 @@ def _keys(worker: Worker, log: SerialLog) -> KeyAccount:
     came = [(event.code, event.value) for event in seen if event.value in (PRESSED, RELEASED)]
     sent = worker.events
     presses = [code for code, value in sent if value == PRESSED]
-    matches = align(presses, [code for code, value in came if value == PRESSED])
+    seen_presses = [code for code, value in came if value == PRESSED]
+    matches = align(presses, seen_presses) if presses else [None] * len(seen_presses)
     held: set[int] = set()
     for code, value in came:
         (held.add if value == PRESSED else held.discard)(code)
