@@ -230,8 +230,8 @@ class MovingServers:
         """Tell the clients of the target, and wait until `sessions` of them have linked it."""
         source, target = self.here, self.next
         if self._announce:
-            known = await source.monitor.ask("query-spice")
-            ids = sorted({one["connection-id"] for one in known["channels"]})
+            known = await source.monitor.ask("query-spice")  # which says ids signed, as QEMU does
+            ids = sorted({one["connection-id"] & 0xFFFF_FFFF for one in known["channels"]})
             await target.monitor.ask("announce-clients", connection_ids=ids)
         ports = {"port": target.port, "tls_port": target.tls_port, "cert_subject": self._subject or None}
         given = {name: value for name, value in ports.items() if value is not None}
