@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from moving_pair import MovingPair, Side, moving_pair
+from moving_pair import MovingPair, Side, moving_pair, pressed, type_on, write_slowly
 from raw_link import RawLink
 from waiting import until
 
 import spicehop
 from spicehop.channels.serving.display import ServerDisplay
-from spicehop.demo.serial import parse_serial
 from spicehop.migration.handing_direct import HostToHost
 from spicehop.migration.leaving import ClientTarget
 from spicehop.wire import base, main
@@ -22,20 +21,6 @@ from spicehop.wire.layout import Message
 
 BOTH = pytest.mark.parametrize("direct", [False, True], ids=["through the client", "host to host"])
 SHIFT = 0x2A
-
-
-def pressed(*sides: Side) -> list[int]:
-    """The keys that the guest has seen pressed, at all its places."""
-    log = parse_serial("\n".join(line for side in sides for line in side.lines))
-    assert log.faults == ()
-    return [key.code for key in log.keys if key.value == 1]
-
-
-async def type_on(client: spicehop.client.Session, codes: list[int]) -> None:
-    for code in codes:
-        client.keyboard.down(code)
-        client.keyboard.up(code)
-        await asyncio.sleep(0.002)
 
 
 @BOTH
@@ -69,12 +54,6 @@ async def test_keys_and_port_bytes_go_on(tmp_path: Path, direct: bool) -> None:
         assert (outcome["scheme"], outcome["outcome"]) == ("seamless", "moved")
         assert outcome["carrier"] == ("direct" if direct else "client")
         assert not list(pair.source.server.sessions)
-
-
-async def write_slowly(port: spicehop.client.Port, data: bytes) -> None:
-    for start in range(0, len(data), 2_000):
-        port.write(data[start : start + 2_000])
-        await asyncio.sleep(0.004)
 
 
 @BOTH

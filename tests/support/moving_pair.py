@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -9,6 +10,8 @@ from pathlib import Path
 
 from waiting import until
 
+import spicehop
+from spicehop.demo.serial import parse_serial
 from spicehop.guests.demo import DemoGuest
 from spicehop.migration.leaving import ClientTarget
 from spicehop.server import ServerOptions, SpiceServer
@@ -44,6 +47,11 @@ class MovingPair:
     target: Side
     path: Path
 
+    @property
+    def target_address(self) -> ClientTarget:
+        """Where clients are sent."""
+        return ClientTarget("127.0.0.1", self.target.server.port, 0)
+
     async def link(self) -> None:
         """Have them linked directly."""
         address = f"unix:{self.path / 'link'}"
@@ -52,8 +60,7 @@ class MovingPair:
 
     async def name_target(self, sessions: int = 1) -> None:
         """Have the clients link the target, and wait until they have."""
-        port = self.target.server.port
-        self.source.control.migration.name_client_target(ClientTarget("127.0.0.1", port, 0))
+        self.source.control.migration.name_client_target(self.target_address)
         leaving = self.source.handover._leaving
         await until(
             lambda: len(leaving) == sessions and all(one.state.value.startswith("Linked") for one in leaving.values()),
@@ -98,3 +105,23 @@ async def moving_pair(
             for side in sides:
                 await side.control.migration.close()
                 await side.control.direct_link.close()
+
+
+def pressed(*sides: Side) -> list[int]:
+    """The keys that the guest has seen pressed, at all its places."""
+    log = parse_serial("\n".join(line for side in sides for line in side.lines))
+    assert log.faults == ()
+    return [key.code for key in log.keys if key.value == 1]
+
+
+async def type_on(client: spicehop.client.Session, codes: list[int]) -> None:
+    for code in codes:
+        client.keyboard.down(code)
+        client.keyboard.up(code)
+        await asyncio.sleep(0.002)
+
+
+async def write_slowly(port: spicehop.client.Port, data: bytes) -> None:
+    for start in range(0, len(data), 2_000):
+        port.write(data[start : start + 2_000])
+        await asyncio.sleep(0.004)
