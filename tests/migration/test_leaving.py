@@ -213,6 +213,18 @@ def test_who_cannot_link_in_time_is_told_to_connect_anew() -> None:
     assert session.over
 
 
+def test_who_begins_anew_loses_no_channel_by_leaving() -> None:
+    client, session = leaving(seamless=False)
+    session.message_received(main.MigrateConnected(), 1.0)
+    session.channel_gone(PORT, client.channels[PORT], "the peer closed it", 1.5)
+    session.guest_moved(2.0)
+    for key in (INPUTS, MAIN):
+        session.channel_gone(key, client.channels[key], "the peer closed it", 2.1)
+    assert session.outcome is not None
+    found = {one.channel: (one.outcome, one.reason) for one in session.outcome.channels}
+    assert found == {"main-0": ("new", ""), "inputs-0": ("new", ""), "port-0": ("lost", "the peer closed it")}
+
+
 def test_a_stuck_client_is_sent_away_in_time() -> None:
     client, session = leaving()
     session.message_received(main.MigrateConnectedSeamless(), 1.0)

@@ -250,7 +250,8 @@ class LeavingSession:
 
     def channel_gone(self, key: ChannelKey, machine: ServerChannel, reason: str, now: float) -> None:
         """A channel's connection has ended."""
-        if machine.departure is not DepartureStep.HANDED_OVER and key in self._keys:
+        goes = self.state is LeavingState.GOING  # by closing its connections, in whatever order
+        if machine.departure is not DepartureStep.HANDED_OVER and key in self._keys and not goes:
             self._lost[key] = reason
         if key == MAIN and not self.over:
             if self.state is not LeavingState.GOING:
