@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import assert_never
 
-from spicehop.conductor.announcing import Announcer
 from spicehop.conductor.direct_link import AUTO, LinkSetup, link_address
 from spicehop.conductor.qmp import QmpAddress, QmpPeer, QmpRefusal
 from spicehop.errors import ConnectionLost, MigrationError, OperationError, SpicehopError, UsageError
@@ -187,8 +186,6 @@ class Conductor:
             asked_for=options.direct_link != AUTO,
         )
 
-        self._announcer = Announcer(self._peers[Peer.SOURCE], self._peers[Peer.TARGET])
-
     def cancel(self) -> None:
         """Undo the migration; when the machine has moved already, it is finished instead."""
         self._events.put_nowait(CancelRequested())
@@ -221,7 +218,6 @@ class Conductor:
             for name in Peer:
                 self._start(self._listen(name))
             await self._link_servers()
-            await self._announce_clients()
             result = await self._conduct()
         finally:
             if not self._abandoned:
@@ -240,12 +236,6 @@ class Conductor:
         elif failure:
             sentence = f"There is no direct link between the servers: {failure}. The clients carry their state."
             self._carry_out(FindingReported(Finding(Severity.WARNING, "no-direct-link", sentence)))
-
-    async def _announce_clients(self) -> None:
-        failure = await self._announcer.begin()
-        if failure:
-            sentence = f"The target does not know which clients will come: {failure}. It may refuse them."
-            self._carry_out(FindingReported(Finding(Severity.WARNING, "not-announced", sentence)))
 
     async def _conduct(self) -> Result:
         facts = {name: peer.facts for name, peer in self._peers.items()}
@@ -316,8 +306,6 @@ class Conductor:
     async def _listen(self, name: Peer) -> None:
         async for event, data in self._peers[name].events():
             self._record(name, event, data)
-            if name is Peer.SOURCE and event == "SPICE_INITIALIZED":
-                self._start(self._announcer.initialized(data))
             self._events.put_nowait(EventReceived(name, event, data))
         self._peer_trace[name].record("qmp.disconnected")
         self._events.put_nowait(PeerLost(name))

@@ -7,6 +7,7 @@ clock: `now` is seconds on any clock that does not go back. What happens when is
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 
 from spicehop.migration.conducting_census import mapping, text, whole
 from spicehop.migration.conducting_engine import MIGRATION_OVER, REPLY_LIMIT, Engine, Question, Timer
@@ -24,6 +25,7 @@ from spicehop.migration.conducting_verdict import (
     is_whole,
 )
 from spicehop.migration.preflight import (
+    ANNOUNCE,
     QUERIES,
     Finding,
     Severity,
@@ -47,6 +49,8 @@ SETTLE_TIME = 1.0
 BLOCKED_LIMIT = 90.0
 """The same while the machine stops: libspice-server may hold QEMU for 30 s per display and cursor channel (C3)."""
 RELEASE_LIMIT = 5.0
+MOST_ANNOUNCED = 1024
+"""What a target takes."""
 CHECK_LIMIT = 5.0
 """Seconds for the source to run again by itself."""
 PROGRESS_INTERVAL = 0.5
@@ -162,10 +166,12 @@ class Conducting(Engine):
                 return
         elif self._awaited.command == "query-spice":
             self.memory.before = self.memory.census[Peer.SOURCE].sessions
-            several = several_clients(self.plan, self.memory.before)
+            several = several_clients(self.plan, self.memory.survey[Peer.SOURCE], self.memory.before)
             if several is not None:
                 self._forbid(several.code, several.sentence)
                 return
+            if self.memory.survey[Peer.TARGET].is_spicehop:
+                self._sequence.append((Peer.TARGET, ANNOUNCE, self._announcement(self.memory.clients_here())))
         self._ask_next()
 
     def _take_preparation_refusal(self) -> None:
@@ -175,15 +181,37 @@ class Conducting(Engine):
             self._ask_next()  # newer QEMUs refuse it once they wait; the source's setting is what counts
         elif command == "migrate-incoming" and self.plan.migration_uri:
             self._ask_next()  # it waits at an address without a socket (exec:, fd:), which the caller knows
+        elif command == ANNOUNCE:
+            sentence = f"The target was not told which clients will come ({self._refusal}); it may refuse them."
+            self._found(Finding(Severity.WARNING, "not-announced", sentence))
+            self._ask_next()
         else:
             hint = "; say with --uri where it waits" if command == "migrate-incoming" else ""
             self._forbid(
                 f"{command.replace('_', '-')}-refused", f"The {peer} refused {command}: {self._refusal}{hint}."
             )
 
+    # -- who will come ------------------------------------------------------------------------------------------
+
+    def _announcement(self, ids: frozenset[int]) -> Mapping[str, object]:
+        self.memory.announced = ids
+        return {"connection-ids": sorted(ids)[:MOST_ANNOUNCED]}
+
+    def _announce_newcomers(self) -> None:
+        """A client that connects while the migration runs is sent to the target too."""
+        ids = self.memory.announced | self.memory.clients_here()
+        if self.memory.survey[Peer.TARGET].is_spicehop and ids != self.memory.announced:
+            self._mention(Peer.TARGET, ANNOUNCE, self._announcement(ids))
+
+    def _expect_nobody(self) -> None:
+        """Who has not come by now has no business there any more."""
+        if self.memory.announced and Peer.TARGET not in self.memory.lost:
+            self._mention(Peer.TARGET, ANNOUNCE, self._announcement(frozenset()))
+
     # -- the clients link ---------------------------------------------------------------------------------------
 
     def _inform(self) -> None:
+        self._announce_newcomers()
         address = client_address(self.plan, self.memory.survey[Peer.TARGET])
         arguments: dict[str, object] = {
             "protocol": "spice",
@@ -208,6 +236,7 @@ class Conducting(Engine):
         self._count_links()
 
     def _count_links(self) -> None:
+        self._announce_newcomers()
         missing = self.memory.missing_links()
         here = self.memory.census[Peer.SOURCE].sessions
         self.memory.linked = frozenset(one for one in self.memory.informed if one in here and one not in missing)
@@ -334,6 +363,7 @@ class Conducting(Engine):
         self._then(Input.ALIVE if sessions and self.memory.target_alive else Input.MISSING)
 
     def _settle(self) -> None:
+        self._expect_nobody()
         self._after(Timer.PHASE, SETTLE_TIME)
 
     def _end_source(self) -> None:
@@ -390,6 +420,7 @@ class Conducting(Engine):
 
     def _check_source(self) -> None:
         self._say("checking", "Verifying machine and sessions at the source.")
+        self._expect_nobody()
         self._after(Timer.PHASE, CHECK_LIMIT)
         self._check_source_again()
 

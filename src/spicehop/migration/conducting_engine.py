@@ -28,6 +28,7 @@ from spicehop.migration.conducting_events import (
     StepReported,
 )
 from spicehop.migration.conducting_memory import Memory
+from spicehop.migration.conducting_reports import client_reports
 from spicehop.migration.conducting_table import TABLE, Input, State
 from spicehop.migration.preflight import Finding, Severity
 
@@ -138,6 +139,7 @@ class Engine:
         elif name == "SPICE_MIGRATE_COMPLETED" and "informed" in self.memory.times:
             self.memory.times["handed_over"] = self._now
             self.memory.handed_over = True
+            self.memory.reports = client_reports(data)
             return Input.HANDED_OVER
         elif name == "MIGRATION":
             return MIGRATION_OVER.get(text(data.get("status")))
@@ -215,6 +217,11 @@ class Engine:
         self._awaited = Execute(self._requests, peer, command, arguments)
         self._commands.append(self._awaited)
         self._after(Timer.REPLY, limit)
+
+    def _mention(self, peer: Peer, command: str, arguments: Mapping[str, object]) -> None:
+        """Run a command beside the one that is awaited; nothing depends on its answer."""
+        self._requests += 1
+        self._commands.append(Execute(self._requests, peer, command, arguments))
 
     def _ask_in_turn(self, *questions: tuple[Peer, str, Mapping[str, object]]) -> None:
         self._sequence = deque(questions)

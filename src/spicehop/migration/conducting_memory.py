@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from spicehop.migration.conducting_census import Census, Sessions, mapping, text
 from spicehop.migration.conducting_events import Peer, Plan
+from spicehop.migration.conducting_reports import ClientReport, with_report
 from spicehop.migration.conducting_result import Fate, SessionOutcome
 from spicehop.migration.conducting_verdict import count, sessions_moved, sessions_stayed
 from spicehop.migration.preflight import Finding, PeerSurvey, seamless_at
+from spicehop.wire.constants import ChannelType
 
 LINK_LIMIT = 9.0
 """Seconds for all clients to link; libspice-server itself gives up after 10 (dossier C3)."""
@@ -37,10 +39,14 @@ class Memory:
         """Those of them with every channel linked to the target."""
         self.strangers: frozenset[int] = frozenset()
         """Connection ids that were at the target from the start."""
+        self.announced: frozenset[int] = frozenset()
+        """Connection ids that the target was told to let in."""
         self.refused_before = 0
         """Connections refused by the target before the clients were told."""
         self.handed_over = False
         """SPICE_MIGRATE_COMPLETED has come."""
+        self.reports: dict[int, ClientReport] = {}
+        """What it said of the clients, by connection id."""
         self.code = ""
         """Why it goes back: `Result.code`, once that is decided."""
         self.cause = ""
@@ -62,6 +68,11 @@ class Memory:
         staying = {one: keys for one, keys in self.informed.items() if one in here}
         self.before = {**staying, **{one: keys for one, keys in here.items() if one not in self.informed}}
 
+    def clients_here(self) -> frozenset[int]:
+        """Connection ids of the clients at the source."""
+        here = self.census[Peer.SOURCE].sessions
+        return frozenset(one for one, keys in here.items() if one and any(key.kind == ChannelType.MAIN for key in keys))
+
     def missing_links(self) -> dict[int, list[str]]:
         """By session: the channels at the source that are not at the target yet. Who has left is not waited for."""
         here, there = self.census[Peer.SOURCE].sessions, self.census[Peer.TARGET].sessions
@@ -75,7 +86,7 @@ class Memory:
             for one in self.informed
             if one not in self.before
         )
-        return left + sessions_moved(
+        moved = sessions_moved(
             self.before,
             {} if Peer.TARGET in self.lost else self.census[Peer.TARGET].sessions,
             seamless=self.seamless,
@@ -83,6 +94,7 @@ class Memory:
             linked=self.linked,
             strangers=self.strangers,
         )
+        return left + tuple(with_report(one, self.reports.get(one.connection_id)) for one in moved)
 
     def stayed_sessions(self) -> tuple[SessionOutcome, ...]:
         """What became of the sessions after going back, by what the source has now."""

@@ -48,6 +48,8 @@ class ChannelFate(StrEnum):
     """What became of one channel."""
 
     MOVED = "moved"
+    NEW = "new"
+    """On the link that was made ahead, without its state."""
     ANEW = "connected-anew"
     STAYED = "stayed"
     LOST = "lost"
@@ -65,6 +67,10 @@ class SessionOutcome:
     """By name, `display:0`."""
     reason: str = ""
     """Why not seamless, or what is not known."""
+    carrier: str = ""
+    """The way its state went when it was seamless, where the source tells: `direct` (host to host) or `client`."""
+    channel_reasons: Mapping[str, str] = field(default_factory=dict)
+    """By channel, where the source has something to say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +131,10 @@ class Result:
                 {
                     "connection_id": session.connection_id,
                     "scheme": session.fate.value,
+                    "carrier": session.carrier,
                     "reason": session.reason,
                     "channels": {name: fate.value for name, fate in session.channels.items()},
+                    "channel_reasons": dict(session.channel_reasons),
                 }
                 for session in self.sessions
             ],

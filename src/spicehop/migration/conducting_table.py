@@ -142,6 +142,7 @@ def _table() -> dict[tuple[State, Input], Row]:
     stay((State.PREPARING,), Input.REFUSED, "take_preparation_refusal")
     go((State.PREPARING,), Input.FORBIDDEN, "finish_forbidden", State.DONE)
     go((State.PREPARING,), Input.ALL_ANSWERED, "inform", State.INFORMING)
+    stay((State.INFORMING, State.PAUSING, *_UNDER_WAY), Input.CENSUS_CHANGED, "announce_newcomers")
     go((State.INFORMING,), Input.ANSWERED, "await_links", State.LINKING)
     go((State.INFORMING,), Input.REFUSED, "check_source_after_refused_information", State.CHECKING)
     stay((State.LINKING,), Input.CENSUS_CHANGED, "count_links")

@@ -16,8 +16,12 @@ from spicehop.migration.conducting_events import PeerFacts, Plan, SpiceAddress
 WILDCARDS = frozenset({"", "*", "0.0.0.0", "::", "[::]"})
 """What query-spice calls the host of a server that listens on every address."""
 
-QUERIES = ("query-version", "query-status", "query-spice", "query-migrate", "qom-get")
+QUERIES = ("query-version", "query-status", "query-spice", "query-migrate", "qom-get", "query-commands")
 """What each QEMU is asked; qom-get reads the type of /machine."""
+
+ANNOUNCE = "announce-clients"
+"""Tells a server of ours which clients will come, so that it lets in nobody else. QEMU's lets in whoever names a
+connection id and has the ticket (dossier C5)."""
 
 
 class Severity(StrEnum):
@@ -57,6 +61,8 @@ class PeerSurvey:
     """Where it waits for an incoming migration."""
     machine: str = ""
     """Machine type, `pc-i440fx-7.2`; empty when it was not told."""
+    is_spicehop: bool = False
+    """A server of ours: it wants to know who comes, moves several clients seamlessly, and says what became of them."""
 
 
 def survey_of(answers: Mapping[str, object]) -> PeerSurvey:
@@ -76,6 +82,7 @@ def survey_of(answers: Mapping[str, object]) -> PeerSurvey:
         migration_status=text(migration.get("status")),
         addresses=tuple(items(migration.get("socket-address"))),
         machine=text(answers.get("qom-get")).removesuffix("-machine"),
+        is_spicehop=any(one.get("name") == ANNOUNCE for one in items(answers.get("query-commands"))),
     )
 
 
@@ -262,10 +269,10 @@ def _examine_ticket(found: _Findings, plan: Plan, target: PeerSurvey) -> None:
 
 def _examine_clients(found: _Findings, plan: Plan, source: PeerSurvey, target: PeerSurvey) -> None:
     seamless = seamless_at(plan)
-    several = several_clients(plan, source.sessions)
+    several = several_clients(plan, source, source.sessions)
     if several is not None:
         found.all.append(several)
-    elif seamless is None and source.sessions:
+    elif seamless is None and source.sessions and not source.is_spicehop:
         found.warning(
             "seamless-unknown",
             "Whether seamless-migration is on at the source is not known: QMP does not tell, "
@@ -286,13 +293,13 @@ def _examine_clients(found: _Findings, plan: Plan, source: PeerSurvey, target: P
         )
 
 
-def several_clients(plan: Plan, sessions: Sessions) -> Finding | None:
-    """The finding for several clients at a source that may try a seamless migration: it would abort (dossier C1.7).
+def several_clients(plan: Plan, source: PeerSurvey, sessions: Sessions) -> Finding | None:
+    """The finding for several clients at a libspice that may try a seamless migration: it would abort (dossier C1.7).
 
     Seen with 0.15.1: client_migrate_info ends QEMU, and the machine is lost.
     """
     seamless = seamless_at(plan)
-    if len(sessions) < 2 or seamless is False:
+    if len(sessions) < 2 or seamless is False or source.is_spicehop:
         return None
     known = "is on" if seamless else "may be on"
     way = "" if seamless else ", or say --seamless off if it was started without"

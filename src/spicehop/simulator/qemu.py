@@ -93,6 +93,8 @@ class ModelQemu:
                 }
             case "query-migrate":
                 return self._query_migrate()
+            case "query-commands":
+                return [{"name": "client_migrate_info"}, {"name": "migrate"}]
             case "qom-get":
                 return "pc-i440fx-7.2-machine"
             case "client_migrate_info":

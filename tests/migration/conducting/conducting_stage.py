@@ -53,6 +53,7 @@ class ModelQemu:
         self.migration: dict[str, object] = {}
         self.version = {"major": 7, "minor": 2, "micro": 22}
         self.machine = "pc-i440fx-7.2-machine"
+        self.commands: tuple[str, ...] = ("migrate",)
 
     def connect(self, connection_id: int, channels: tuple[tuple[int, int], ...] = CHANNELS) -> None:
         """A client is connected, without an event."""
@@ -77,6 +78,8 @@ class ModelQemu:
             return dict(self.migration)
         if command == "query-version":
             return {"qemu": dict(self.version)}
+        if command == "query-commands":
+            return [{"name": name} for name in self.commands]
         if command == "qom-get":
             return self.machine
         if command == "migrate-incoming":
@@ -113,6 +116,8 @@ class Stage:
         self.lost: set[Peer] = set()
         self.probe_failure: str | None = ""
         self.result: Result | None = None
+        self.handed_over: dict[str, object] = {}
+        """The data of SPICE_MIGRATE_COMPLETED."""
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
 
@@ -185,7 +190,7 @@ class Stage:
         self.event(SOURCE, "MIGRATION", status="completed")
         for connection_id in {link[0] for link in self.source.links.values()}:
             self.later(0.005, lambda connection_id=connection_id: self.unlink(connection_id))
-        self.event(SOURCE, "SPICE_MIGRATE_COMPLETED", after=0.006)
+        self.event(SOURCE, "SPICE_MIGRATE_COMPLETED", after=0.006, **self.handed_over)
 
     # how it runs
 

@@ -224,7 +224,7 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=12), inner, max_size=3),
     max_leaves=8,
 )
-ANSWERS = ("query-version", "query-status", "query-spice", "query-migrate", "qom-get")
+ANSWERS = ("query-version", "query-status", "query-spice", "query-migrate", "qom-get", "query-commands")
 
 
 @settings(max_examples=60, deadline=None)
