@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from spicehop.cli.app import main
-from spicehop.cli.migrate import Lines, LiveProgress, byte_count
+from spicehop.cli.migrate import Lines, LiveProgress, _print, byte_count
 from spicehop.conductor import qmp
 from spicehop.errors import UsageError
 from spicehop.migration.conducting_events import FindingReported, ProgressReported, StepReported
+from spicehop.migration.conducting_result import ChannelFate, Fate, Outcome, Result, SessionOutcome
 from spicehop.migration.preflight import Finding, Severity
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "failures.md"
@@ -150,3 +151,23 @@ def test_a_terminal_gets_the_steps_too(capsys: pytest.CaptureFixture[str]) -> No
     assert "warning: No client is connected." in shown.err
     assert "It is older" not in shown.err  # errors and the end are in the result's sentence
     assert "Done." not in shown.err
+
+
+def test_a_line_for_each_client_and_each_of_its_channels(capsys: pytest.CaptureFixture[str]) -> None:
+    channels = {"main:0": ChannelFate.MOVED, "port:0": ChannelFate.LOST}
+    sessions = (
+        SessionOutcome(7, Fate.SEAMLESS, channels, "port:0 did not arrive", "direct", {"port:0": "the peer closed it"}),
+        SessionOutcome(8, Fate.SEAMLESS, {}, carrier="client"),
+        SessionOutcome(9, Fate.SEMI_SEAMLESS, {"main:0": ChannelFate.NEW}, "the client cannot"),
+    )
+    _print(Result(Outcome.MOVED_WITH_LOSS, "sessions-lost", "It moved.", sessions))
+    shown = capsys.readouterr()
+    assert shown.err == "spicehop: It moved.\n"
+    assert shown.out.splitlines() == [
+        "session 7: seamless, its state host to host (port:0 did not arrive)",
+        "  main:0 moved",
+        "  port:0 lost (the peer closed it)",
+        "session 8: seamless, its state through the client",
+        "session 9: semi-seamless (the client cannot)",
+        "  main:0 new",
+    ]

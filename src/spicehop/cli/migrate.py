@@ -184,10 +184,17 @@ def _print(result: Result) -> None:
     else:
         print(f"spicehop: {result.sentence}", file=sys.stderr)
     for session in result.sessions:
-        reason = f" ({session.reason})" if session.reason else ""
-        typer.echo(f"session {session.connection_id}: {session.fate.value}{reason}")
+        carried = _CARRIED.get(session.carrier, "")
+        typer.echo(f"session {session.connection_id}: {session.fate.value}{carried}{_because(session.reason)}")
         for name, fate in session.channels.items():
-            typer.echo(f"  {name} {fate.value}")
+            typer.echo(f"  {name} {fate.value}{_because(session.channel_reasons.get(name))}")
+
+
+_CARRIED = {"direct": ", its state host to host", "client": ", its state through the client"}
+
+
+def _because(reason: str | None) -> str:
+    return f" ({reason})" if reason else ""
 
 
 class Lines:
