@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from spicehop.migration import commands as c
 from spicehop.migration.conducting import Conducting
@@ -209,14 +209,50 @@ class ClientDriver:
         )
 
 
+class Managed(Protocol):
+    """A server as management sees it."""
+
+    listeners: list[Callable[[str, Mapping[str, object]], None]]
+    """Told each event."""
+    on_death: list[Callable[[str], None]]
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process runs."""
+
+    def perform(self, command: str, arguments: Mapping[str, object], answered: Callable[[object], None]) -> None:
+        """Do a command; `answered` gets what it returns, or the error that refuses it."""
+
+
+class ManagedQemu:
+    """A model QEMU so."""
+
+    def __init__(self, qemu: ModelQemu) -> None:
+        self._qemu = qemu
+        self.listeners = qemu.listeners
+        self.on_death = qemu.on_death
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process runs."""
+        return self._qemu.alive
+
+    def perform(self, command: str, arguments: Mapping[str, object], answered: Callable[[object], None]) -> None:
+        """Do a command, at once."""
+        try:
+            answered(self._qemu.execute(command, arguments))
+        except ModelRefusal as refusal:
+            answered(refusal)
+
+
 class ConductorDriver:
-    """Carries out what the conducting machine says, on two model QEMUs."""
+    """Carries out what the conducting machine says, on two servers."""
 
     def __init__(
         self,
         plan: Plan,
-        source: ModelQemu,
-        target: ModelQemu,
+        source: Managed,
+        target: Managed,
         network: Network,
         trace: Trace,
         checked: Callable[[], None],
@@ -293,11 +329,14 @@ class ConductorDriver:
         qemu = self._peers[command.peer]
         if not qemu.alive or command.peer not in self._reachable:
             return
+        qemu.perform(command.command, command.arguments, partial(self._performed, command))
+
+    def _performed(self, command: Execute, value: object) -> None:
         answer: Event
-        try:
-            answer = ReplyReceived(command.request, qemu.execute(command.command, command.arguments))
-        except ModelRefusal as refusal:
-            answer = RefusalReceived(command.request, str(refusal))
+        if isinstance(value, Exception):
+            answer = RefusalReceived(command.request, str(value))
+        else:
+            answer = ReplyReceived(command.request, value)
         self._clock.after(QMP_LATENCY, partial(self._deliver, command.peer, answer))
 
     def _happened(self, peer: Peer, event: str, data: Mapping[str, object]) -> None:

@@ -65,6 +65,11 @@ class End:
         """Whether the window has room."""
         return len(self._backlog) < WINDOW
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait for room in the window."""
+        return len(self._backlog)
+
     def send(self, data: bytes) -> None:
         """Send bytes; what the window has no room for waits here."""
         if not self.closed and not self._ending:

@@ -15,7 +15,7 @@ from spicehop.migration.conducting_events import Peer, Plan
 from spicehop.migration.conducting_result import Outcome
 from spicehop.migration.session import ClientSession
 from spicehop.simulator.clock import VirtualClock
-from spicehop.simulator.drivers import ClientDriver, ConductorDriver
+from spicehop.simulator.drivers import ClientDriver, ConductorDriver, ManagedQemu
 from spicehop.simulator.guest import ModelGuest
 from spicehop.simulator.network import Conditions, Network
 from spicehop.simulator.qemu import MachineTimes, ModelQemu
@@ -152,7 +152,8 @@ class World:
         """Start the next target, and a conductor for the way there."""
         self.qemus.append(self._qemu(TARGETS[self.situation.targets](self._config), incoming=True))
         plan = Plan(seamless=self._config.seamless, ticket="ticket")
-        self.conductors.append(ConductorDriver(plan, self.source, self.target, self.network, self._trace, self._check))
+        source, target = ManagedQemu(self.source), ManagedQemu(self.target)
+        self.conductors.append(ConductorDriver(plan, source, target, self.network, self._trace, self._check))
 
     def _hop_on(self) -> None:
         """Once a migration has gone well, the next one may follow."""
