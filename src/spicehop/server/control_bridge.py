@@ -38,7 +38,7 @@ class ServerControl:
         self._channels: dict[AcceptedStream, LinkedChannel] = {}
         self._ended = asyncio.Event()
         self.direct_link = DirectLinkKeeper(lambda: server.guest.name, server.clock, trace=trace)
-        self.migration = GuestMigration(server, self._tell, incoming=incoming)
+        self.migration = GuestMigration(server, self._tell, incoming=incoming, wall_clock=wall_clock)
         self._session_link = SessionLink(self.direct_link, leaving=self.migration.handover, arriving=server.arrivals)
         server.observers.append(self._observe)
 

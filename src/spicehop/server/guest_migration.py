@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -44,10 +45,17 @@ class Drafting(Protocol):
 class GuestMigration:
     """Implements `MigrationControl`, and keeps the guest's run state. `tell` gets every event."""
 
-    def __init__(self, server: SpiceServer, tell: Callable[[ControlEvent], None], *, incoming: bool = False) -> None:
+    def __init__(
+        self,
+        server: SpiceServer,
+        tell: Callable[[ControlEvent], None],
+        *,
+        incoming: bool = False,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
         self.run_states = RunStates(RunState.INMIGRATE if incoming else RunState.PRELAUNCH)
         self.settings = MoveSettings()
-        self.handover = ClientHandover(server, tell)
+        self.handover = ClientHandover(server, tell, wall_clock)
         self._server = server
         self._tell_all = tell
         self._incoming = incoming

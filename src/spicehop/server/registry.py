@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from spicehop.server.session import ServedSession
 
@@ -11,7 +11,9 @@ from spicehop.server.session import ServedSession
 class SessionRegistry:
     """Knows who is there. A connection id cannot be guessed: it lets channels in."""
 
-    def __init__(self) -> None:
+    def __init__(self, random_bits: Callable[[int], int] = secrets.randbits) -> None:
+        self.random_bits = random_bits
+        """Where ids come from."""
         self._by_id: dict[int, ServedSession] = {}
         self._count = 0
 
@@ -25,7 +27,7 @@ class SessionRegistry:
         """The number and the connection id of the next session."""
         self._count += 1
         while True:
-            connection_id = secrets.randbits(32)
+            connection_id = self.random_bits(32)
             if connection_id and connection_id not in self._by_id:
                 return self._count, connection_id
 
