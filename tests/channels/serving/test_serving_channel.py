@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from spicehop.channels.serving.channel import OUTGOING_LIMIT, Failed, Peer, Received, ServerChannel, ServerEvent
+from spicehop.channels.serving.channel import (
+    OUTGOING_LIMIT,
+    CameLate,
+    ChannelState,
+    Failed,
+    Flushed,
+    Peer,
+    Received,
+    ServerChannel,
+    ServerEvent,
+)
 from spicehop.channels.serving.cursor import Pointer, ServerCursor, Shape
 from spicehop.channels.serving.delivery import Delivery, DeliveryState, Extreme
-from spicehop.channels.serving.display import DisplayBegun, ServerDisplay
+from spicehop.channels.serving.display import DisplayBegun, DisplayState, ServerDisplay
 from spicehop.channels.serving.inputs import (
     ButtonsChanged,
     KeyCame,
@@ -19,7 +29,7 @@ from spicehop.channels.serving.main import NET_TEST_BYTES, Introduction, NetMeas
 from spicehop.channels.serving.pipe import INCOMING_LIMIT, ServerPipe
 from spicehop.channels.serving.smartcard import DEVICE_HEADER, ServerSmartcard
 from spicehop.wire import base, cursor, display, inputs, main, registry, smartcard, vmc
-from spicehop.wire.constants import ChannelType, Direction, MainCap, MouseMode, SmartcardType
+from spicehop.wire.constants import ChannelType, Direction, MainCap, MigrateFlag, MouseMode, SmartcardType
 from spicehop.wire.framing import FrameReader, encode_frame
 from spicehop.wire.layout import Message
 from spicehop.wire.link import Capabilities
@@ -85,6 +95,33 @@ def test_the_window_holds_messages_back() -> None:
     assert hear(channel) == []
     say(channel, base.AckSync(1), base.Ack())
     assert len(hear(channel)) == channel.ACK_WINDOW
+
+
+def test_a_full_window_does_not_keep_a_channel_whose_state_has_gone_ahead() -> None:
+    """The client's acknowledgements are about this connection: none of them is passed on, and MIGRATE needs none."""
+    channel = ServerDisplay(0, PEER, 0.0, DisplayState(ChannelState(serial=5), INIT))
+    for _ in range(100):
+        channel.send(display.Mark())
+    hear(channel)
+    assert channel.blocked
+    channel.hold_back(MigrateFlag.NEED_FLUSH, at_once=True)
+    assert hear(channel) == []
+    channel.migrate()
+    assert hear(channel) == [base.Migrate(MigrateFlag.NEED_FLUSH)]
+    report = display.StreamReport(1, 1, 0, 0, 0, 0, 0, 0)
+    events = say(channel, base.AckSync(1), base.Ack(), base.Pong(9, 0), report, base.MigrateFlushMark())
+    assert events == [CameLate(encode_frame(102, report.encode(), mini_header=True)), Flushed()]
+
+
+def test_a_channel_that_comes_back_has_heard_its_acknowledgements() -> None:
+    channel = ServerDisplay(0, PEER, 0.0)
+    for _ in range(100):
+        channel.send(display.Mark())
+    hear(channel)
+    channel.hold_back(MigrateFlag.NEED_FLUSH, at_once=True)
+    say(channel, base.AckSync(1), base.Ack(), base.Ack())
+    channel.call_back()
+    assert len(hear(channel)) == 2 * channel.ACK_WINDOW
 
 
 def test_an_acknowledgement_too_many() -> None:

@@ -27,8 +27,10 @@ MESSAGE_LIMIT = 64 * 1024
 FIRST_PING = 0.1
 """Seconds after which the first ping goes out."""
 _NANOSECONDS = 1_000_000_000
-FLUSH_MARK = 4
-"""The number of MIGRATE_FLUSH_MARK on any channel (dossier B.0)."""
+OF_THE_CONNECTION = frozenset({1, 2, 3, 4})
+"""Numbers of ACK_SYNC, ACK, PONG and MIGRATE_FLUSH_MARK on any channel (dossier B.0): they are about what was sent on this
+connection, and mean nothing, or something else, to another server.
+"""
 _PARTING_WORDS = (base.Migrate(0), base.MigrateData(b""))
 
 
@@ -149,7 +151,7 @@ class ServerChannel:
         events: list[ServerEvent] = []
         try:
             for frame in self._reader.feed(data):
-                if self._forwards and frame.number != FLUSH_MARK:
+                if self._forwards and frame.number not in OF_THE_CONNECTION:
                     mini = self.peer.mini_header
                     late = encode_frame(frame.number, frame.body, mini_header=mini, serial=frame.serial)
                     events.append(CameLate(late))
@@ -241,7 +243,8 @@ class ServerChannel:
     def blocked(self) -> bool:
         """Whether the client has to acknowledge before it gets more."""
         waiting = self.delivery.messages_sent - self._window_message - self._acknowledged
-        return bool(self._window_message) and waiting > 2 * self.ACK_WINDOW
+        # Where the state has gone ahead MIGRATE is all that is left to say: a round trip less to wait.
+        return bool(self._window_message) and waiting > 2 * self.ACK_WINDOW and not self._forwards
 
     @property
     def idle(self) -> bool:
