@@ -124,7 +124,20 @@ class AgentHub:
             return False
         first = not self._clients and not self._awaited
         self._clients[client] = AgentClient(tokens)
+        self._credit_waiting()
         return first
+
+    def _credit_waiting(self) -> None:
+        """With several clients a message waits until it is whole: give back the tokens of what came before there were
+        several, else its client could never send the rest.
+        """
+        if len(self._clients) + len(self._awaited) < 2:
+            return
+        for known in self._clients.values():
+            inlet = known.inlet
+            if inlet.size <= STORE_BYTES:
+                inlet.owed += sum(not piece.credited for piece in inlet.slices)
+                inlet.slices = deque(replace(piece, credited=True) for piece in inlet.slices)
 
     def client_left(self, client: int) -> bool:
         """A client is gone; True when it was the last one."""
@@ -510,6 +523,7 @@ class AgentHub:
             inlet.put(piece)
         outlet = deque((*state.outlet, *(waiting.outlet if waiting is not None else ())))
         self._clients[client] = AgentClient(state.tokens, inlet, outlet, sum(map(len, outlet)))
+        self._credit_waiting()
         self._routes.rename(key, client)
         self._reader.targets = tuple([client if one == key else one for one in self._reader.targets])
         if writes:
