@@ -27,9 +27,11 @@ MESSAGE_LIMIT = 64 * 1024
 FIRST_PING = 0.1
 """Seconds after which the first ping goes out."""
 _NANOSECONDS = 1_000_000_000
-OF_THE_CONNECTION = frozenset({1, 2, 3, 4})
-"""Numbers of ACK_SYNC, ACK, PONG and MIGRATE_FLUSH_MARK on any channel (dossier B.0): they are about what was sent on
-this connection, and mean nothing, or something else, to another server.
+FLUSH_MARK = 4
+"""The number of MIGRATE_FLUSH_MARK on any channel (dossier B.0)."""
+OF_THE_CONNECTION = frozenset({1, 2, 3, FLUSH_MARK})
+"""With those of ACK_SYNC, ACK and PONG: they are about what was sent on this connection, and mean nothing, or something
+else, to another server.
 """
 _PARTING_WORDS = (base.Migrate(0), base.MigrateData(b""))
 
@@ -242,8 +244,6 @@ class ServerChannel:
     @property
     def blocked(self) -> bool:
         """Whether the client has to acknowledge before it gets more."""
-        if self._forwards:
-            return False  # its acknowledgements are passed on, and MIGRATE is all that is written
         waiting = self.delivery.messages_sent - self._window_message - self._acknowledged
         # Where the state has gone ahead MIGRATE is all that is left to say: a round trip less to wait.
         return bool(self._window_message) and waiting > 2 * self.ACK_WINDOW and not self._forwards
