@@ -162,7 +162,9 @@ class Departure:
                     self._step(DepartureInput.STOOD_TO_WAIT)
                 else:
                     self._step(DepartureInput.STOOD)
-            case ContinueRequested():
+            case ContinueRequested(state):
+                if 0 < len(state) <= MAX_STATE:
+                    self._state = state
                 self._step(DepartureInput.CONTINUED)
             case CancelRequested():
                 self._step(DepartureInput.CANCELLED)

@@ -89,6 +89,9 @@ class GuestLoaded:
 class ContinueRequested:
     """Management wants a paused migration to go on."""
 
+    state: bytes = b""
+    """The guest's, with what clients that have gone since it stood have left for it; empty where nothing is new."""
+
 
 @dataclass(frozen=True, slots=True)
 class CancelRequested:

@@ -280,6 +280,21 @@ class EventPart(Structure):
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingPart(Structure):
+    """`InputEvent`s that wait for the guest, of clients that are gone."""
+
+    waiting: Annotated[tuple[EventPart, ...], Array(EventPart)]
+
+    @classmethod
+    def of(cls, events: tuple[InputEvent, ...]) -> Self:
+        return cls(tuple([EventPart.of(one) for one in events]))
+
+    def events(self) -> tuple[InputEvent, ...]:
+        _check(len(self.waiting) <= MOST_WAITING, "an amount of input that waits")
+        return tuple([one.event.event() for one in self.waiting])
+
+
+@dataclass(frozen=True, slots=True)
 class InputsPart(Structure):
     """An `InputsState`; keys are scan codes as in KEY_DOWN."""
 

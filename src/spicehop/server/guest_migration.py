@@ -168,7 +168,7 @@ class GuestMigration:
         now = self._leaving.status if self._leaving is not None else "none"
         if status != now or status != "pre-switchover" or self._leaving is None:
             raise OperationError(f"Migration not in expected state: {now}")
-        self._leaving.feed(ContinueRequested())
+        self._leaving.feed(ContinueRequested(self._state()))
 
     async def close(self) -> None:
         """The server ends: nothing moves any more."""
@@ -192,7 +192,7 @@ class GuestMigration:
         ran = self._server.guest.running
         self._server.input_gate.close()
         self._step(RunInput.SWITCH_OVER)
-        state = with_leftovers(self._server.guest.save(), self._server.devices)
+        state = self._state()
         if not self._capabilities["pause-before-switchover"]:
             # Behind what is sent of the guest, for which the clients wait.
             asyncio.get_running_loop().call_soon(self.handover.switch_over)
@@ -212,7 +212,7 @@ class GuestMigration:
     def load(self, state: bytes) -> str:
         """Part of `GuestKeeper`."""
         try:
-            self._server.guest.load(take_leftovers(state, self._server.devices))
+            self._server.guest.load(take_leftovers(state, self._server.devices, self._server.input_gate))
         except SpicehopError as error:
             return str(error)
         self._server.agent.guest_came()
@@ -243,6 +243,10 @@ class GuestMigration:
             self.handover.guest_stays()
 
     # -- inner things -------------------------------------------------------------------------------------------------
+
+    def _state(self) -> bytes:
+        """The guest's, which stands still, and what goes with it."""
+        return with_leftovers(self._server.guest.save(), self._server.devices, self._server.input_gate)
 
     @property
     def _is_moving(self) -> bool:

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from spicehop.channels.serving.inputs import ButtonsChanged, InputEvent, KeyCame, PointerMoved, PointerPlaced
 from spicehop.guests.interface import Guest
 
+NOBODY = 0
+"""Sessions are counted from 1."""
 MOST_HELD = 60_000
 """Events of one client that are held; beyond that it is not read."""
 
@@ -61,6 +63,15 @@ class InputGate:
     def drop(self, session: int) -> None:
         """A session is gone, and what it has left is another server's."""
         self._held = [one for one in self._held if one[0] != session]
+
+    def leave(self, session: int) -> None:
+        """A session is gone for good: what is held of it goes where the guest goes."""
+        self._held = [(NOBODY if number == session else number, event) for number, event in self._held]
+
+    @property
+    def left(self) -> tuple[InputEvent, ...]:
+        """What sessions that are gone have left."""
+        return self.held_by(NOBODY)
 
     def _give(self, event: InputEvent) -> None:
         guest = self._guest

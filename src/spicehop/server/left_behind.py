@@ -1,7 +1,7 @@
-"""What clients that are gone have left for the guest's devices: it moves with the guest, behind its state.
+"""What clients that are gone have left for the guest, devices' bytes and input: it moves with it, behind its state.
 
-    state = with_leftovers(guest.save(), desk)
-    guest_state = take_leftovers(state, desk)       # at the target
+    state = with_leftovers(guest.save(), desk, gate)
+    guest_state = take_leftovers(state, desk, gate)         # at the target
 """
 
 from __future__ import annotations
@@ -9,23 +9,30 @@ from __future__ import annotations
 import logging
 
 from spicehop.errors import ProtocolError, StateError
+from spicehop.migration.state_layouts import MOST_WAITING, WaitingPart
 from spicehop.server.devices import DeviceDesk
+from spicehop.server.input_gate import NOBODY, InputGate
 from spicehop.wire import envelope
 from spicehop.wire.envelope import Section
 
 LEFTOVER = 64
 """The kind of a section: a device's bytes; without any the device has yet to hear that its client is gone."""
+LEFT_INPUT = 65
+"""The kind of a section: a `WaitingPart`."""
 MOST_BYTES = 16 * 1024 * 1024
 """Of all devices. `DeviceDesk` holds a client up long before, but for a guest that stands still."""
 
 
-def with_leftovers(state: bytes, desk: DeviceDesk) -> bytes:
-    """A guest's state with what waits for its devices, unless that is too much to move."""
+def with_leftovers(state: bytes, desk: DeviceDesk, gate: InputGate) -> bytes:
+    """A guest's state with what waits for it, unless that is too much to move."""
     sections = [
         Section(LEFTOVER, 1, 1, slot.leftover.content(), *key, obligatory=True)
         for key, slot in desk.slots.items()
         if slot.leftover.size or slot.leaving
     ]
+    if left := gate.left[-MOST_WAITING:]:
+        # Not obligatory: a target that does not know it has lost no byte, and the guest has a key that stays down.
+        sections.append(Section(LEFT_INPUT, 1, 1, WaitingPart.of(left).encode()))
     if not sections:
         return state
     try:
@@ -35,16 +42,20 @@ def with_leftovers(state: bytes, desk: DeviceDesk) -> bytes:
         return state
 
 
-def take_leftovers(data: bytes, desk: DeviceDesk) -> bytes:
-    """The guest's own state, when the devices have been given what came with it. `ProtocolError` for what is broken."""
+def take_leftovers(data: bytes, desk: DeviceDesk, gate: InputGate) -> bytes:
+    """The guest's own state, when what came with it is where it belongs. `ProtocolError` for what is broken."""
+    gate.drop(NOBODY)  # from an earlier stay of the guest
     found = envelope.find(data, limit=MOST_BYTES)
     if found is None:
         return data
     size = envelope.OVERHEAD + sum(envelope.SECTION_OVERHEAD + len(section.data) for section in found.sections)
-    parts = envelope.sort(found, {LEFTOVER: 1})
+    parts = envelope.sort(found, {LEFTOVER: 1, LEFT_INPUT: 1})
     if found.refusal or parts.reason:
         raise ProtocolError(found.refusal or parts.reason)
     for section in parts.readable:
+        if section.kind == LEFT_INPUT:
+            gate.give(NOBODY, WaitingPart.decode(section.data).events())
+            continue
         slot = desk.slots.get((section.channel, section.channel_id))
         if slot is None:
             raise ProtocolError("bytes have come for a device that is not there")

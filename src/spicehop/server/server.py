@@ -411,7 +411,9 @@ class SpiceServer:
         return self._available()
 
     def _announce_free(self) -> None:
-        """Tell those who have had their list that a device is free again."""
+        """Tell those who have had their list that a device is free again. While the guest goes none is."""
+        if self.input_gate.closed:
+            return
         for key in tuple(self._announced):
             if key in self._available():
                 for session in self.sessions:
@@ -454,10 +456,11 @@ class SpiceServer:
     def session_over(self, session: ServedSession, reason: str) -> None:
         """For sessions: a client is gone."""
         self.sessions.remove(session)
-        self.input_gate.drop(session.number)
         if session.standing:
+            self.input_gate.drop(session.number)
             self.agent.client_departed(session.number)
         else:
+            self.input_gate.leave(session.number)
             self.agent.client_left(session.number)
         if session.arriving:
             self.arrivals.gave_up(session)
