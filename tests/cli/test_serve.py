@@ -94,6 +94,8 @@ MISTAKES: list[tuple[str, list[str], str, int]] = [
      "--compression 'best' is not one of auto, off, quic, glz, lz, lz4, jpeg", 2),
     ("no such policy", [*DOOR, *OPEN, "--multi-client", "many"],
      "--multi-client 'many' is not one of several, single", 2),
+    ("seamless migration neither on nor off", [*DOOR, *OPEN, "--seamless-migration", "maybe"],
+     "--seamless-migration 'maybe' is not one of on, off", 2),
     ("a trace in no folder", [*DOOR, *OPEN, "--trace", "absent/trace"],
      "absent is no folder, so the trace cannot be written there", 2),
     ("a log in no folder", [*DOOR, *OPEN, "--guest-log", "absent/log"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 from raw_link import RawLink, opened
@@ -10,6 +11,8 @@ from small_guest import SmallGuest
 from waiting import until
 
 from spicehop.server import ServerOptions, SpiceServer
+from spicehop.server.expected import ExpectedClients
+from spicehop.trace import MemorySink, Trace
 from spicehop.wire import display, main
 from spicehop.wire.constants import ChannelType, LinkResult
 
@@ -84,3 +87,48 @@ async def test_who_was_announced_is_let_in_once() -> None:
         server.expected.announce([])
         result, _ = await RawLink.open(server.port, ChannelType.MAIN, COMING)
         assert result == LinkResult.BAD_CONNECTION_ID
+
+
+@pytest.mark.parametrize(
+    ("announced", "letting_in", "taken", "result", "said"),
+    [
+        (True, False, False, LinkResult.OK, None),
+        (True, True, False, LinkResult.OK, None),
+        (False, True, False, LinkResult.OK, ("unannounced-migration-accepted", "nobody has announced it")),
+        (False, False, False, LinkResult.BAD_CONNECTION_ID, ("migration-refused", "nobody has announced it")),
+        (True, False, True, LinkResult.BAD_CONNECTION_ID, ("migration-refused", "its number is taken")),
+        (False, True, True, LinkResult.BAD_CONNECTION_ID, ("migration-refused", "its number is taken")),
+    ],
+)
+async def test_the_trace_says_who_was_refused_and_who_came_unannounced(
+    announced: bool, letting_in: bool, taken: bool, result: LinkResult, said: tuple[str, str] | None
+) -> None:
+    sink = MemorySink()
+    options = ServerOptions(accept_unannounced=letting_in)
+    async with SpiceServer(SmallGuest(), options, trace=Trace("server", time.monotonic, sink)) as server:
+        there, number = await opened(server.port) if taken else (None, COMING)
+        server.expected.announce([number] if announced else [])
+        found, link = await RawLink.open(server.port, ChannelType.MAIN, number)
+        assert found == result
+        doors = [one for one in sink.records if one.event.endswith(("-refused", "-accepted"))]
+        shown = [(one.event.removeprefix("server."), one.detail["reason"], one.session) for one in doors]
+        assert shown == ([] if said is None else [(*said, number)])
+        assert all(one.detail["host"] == "127.0.0.1" for one in doors)
+        for one in (there, link):
+            if one is not None:
+                one.writer.close()
+
+
+def test_a_new_announcement_takes_the_place_of_managements_last_one_alone() -> None:
+    expected = ExpectedClients()
+    expected.announce([1, 2])
+    expected.announce_one(3)
+    expected.announce([2, 4])
+    assert [one for one in range(6) if expected.accepts(one)] == [2, 3, 4]
+    expected.arrived(2)
+    expected.arrived(3)
+    expected.arrived(5)  # nobody has announced it, and it came all the same
+    assert [one for one in range(6) if expected.accepts(one)] == [4]
+    expected.announce_one(1)
+    expected.forget_source()
+    assert [one for one in range(6) if expected.accepts(one)] == [4]

@@ -13,6 +13,7 @@ from PIL import Image
 from spicehop.migration.preflight import survey_of
 from spicehop.server.control import CommandError, ControlRequest
 from spicehop.server.control_commands import COMMANDS, MAX_KEYS, Commands, expiry
+from spicehop.server.control_migration import MAX_CONNECTION_ID, MOST_ANNOUNCED
 
 NOW = 1_000_000.0
 
@@ -90,6 +91,20 @@ REFUSALS: list[tuple[str, dict[str, object], str]] = [
     ("send-key", {"keys": [{**QCODE_A, "x": 1}]}, "Parameter 'keys[0].x' is unexpected"),
     ("send-key", {"keys": [QCODE_A], "hold-time": -1}, "Parameter 'hold-time' expects 0 to 10000"),
     ("send-key", {"keys": [QCODE_A] * (MAX_KEYS + 1)}, "Parameter 'keys' has more than 64 keys"),
+    ("announce-clients", {}, "Parameter 'connection-ids' is missing"),
+    ("announce-clients", {"connection-ids": 5}, "Invalid parameter type for 'connection-ids', expected: array"),
+    ("announce-clients", {"connection-ids": [1, "2"]},
+     "Invalid parameter type for 'connection-ids[1]', expected: integer"),
+    ("announce-clients", {"connection-ids": [True]},
+     "Invalid parameter type for 'connection-ids[0]', expected: integer"),
+    ("announce-clients", {"connection-ids": [1, 0]},
+     "Parameter 'connection-ids[1]' expects a number from 1 to 4294967295"),
+    ("announce-clients", {"connection-ids": [-5]},
+     "Parameter 'connection-ids[0]' expects a number from 1 to 4294967295"),
+    ("announce-clients", {"connection-ids": [1 << 32]},
+     "Parameter 'connection-ids[0]' expects a number from 1 to 4294967295"),
+    ("announce-clients", {"connection-ids": [1] * (MOST_ANNOUNCED + 1)},
+     "Parameter 'connection-ids' has more than 1024 elements"),
 ]  # fmt: skip
 
 
@@ -226,3 +241,9 @@ async def test_send_key(commands: Commands, desk: Desk) -> None:
     assert await run(commands, "send-key", keys=[{"type": "qcode", "data": "unmapped"}], hold_time=5) == {}
     assert await run(commands, "send-key", keys=[]) == {}
     assert desk.pressed == [([0x1D, 0x53, 0], 0.1), ([0], 0.005), ([], 0.1)]
+
+
+@pytest.mark.parametrize("ids", [[], [1, MAX_CONNECTION_ID], list(range(1, MOST_ANNOUNCED + 1))])
+async def test_announce_clients(commands: Commands, target: FakeTarget, ids: list[int]) -> None:
+    assert await commands.perform(ControlRequest("announce-clients", {"connection-ids": ids}, {})) == {}
+    assert target.moves.done == [("announce-clients", ids)]

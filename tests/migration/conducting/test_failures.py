@@ -100,6 +100,11 @@ def stands_still(stage: Stage) -> None:
     stage.on["migrate"] = fail
 
 
+def unannounced(stage: Stage) -> None:
+    stage.target.commands = ("announce-clients",)
+    stage.refused[TARGET, "announce-clients"] = "no"
+
+
 def somebody_else(stage: Stage) -> None:
     stage.on["client_migrate_info"] = lambda: stage.event(SOURCE, "MIGRATION", status="completed")
 
@@ -162,6 +167,7 @@ WARNINGS: list[tuple[str, Play]] = [
     ("a client is at the target", play(lambda s: s.target.connect(SECOND))),
     ("a ticket that nobody asks for", play(lambda s: None, ticket="x")),
     ("a client does not link", play(lambda s: s.on.update(client_migrate_info=ignore))),
+    ("a target of ours does not take the announcement", play(unannounced)),
 ]
 
 
