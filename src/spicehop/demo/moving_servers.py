@@ -273,6 +273,11 @@ class MovingServers:
         move.source_returncode = source.server.returncode
         return move
 
+    async def give_up(self) -> None:
+        """End the server that the guest was to go to; another one can be prepared."""
+        target, self._next = self.next, None
+        await target.stack.aclose()
+
     async def move(self, *, sessions: int = 1, hold: float | None = None) -> Move:
         """All of it."""
         await self.prepare()

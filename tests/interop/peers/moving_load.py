@@ -205,9 +205,11 @@ class OwnWorker:
         self._pour: _Pour | None = None
         self._plan: PourPlan | None = None
         self._fetches: list[asyncio.Task[None]] = []
+        self._never_had: set[str] = set()
 
     def begin(self, plan: PourPlan | None) -> None:
         self._working = True
+        self._never_had = set(self.session.lost_channels)  # another client has them
         self._typing = asyncio.create_task(self._type())
         if plan is not None:
             self._pour = _Pour(self.session.ports[ECHO_PORT], plan)
@@ -260,7 +262,11 @@ class OwnWorker:
 
     def troubles(self) -> list[str]:
         session = self.session
-        found = [f"{name} was lost: {reason}" for name, reason in session.lost_channels.items()]
+        found = [
+            f"{name} was lost: {reason}"
+            for name, reason in session.lost_channels.items()
+            if name not in self._never_had
+        ]
         found += [f"interrupted: {one}" for one in session.interruptions]
         found += [f"aborted: {one}" for one in session.aborted_migrations]
         found += [f"moved {one.scheme}: {one}" for one in session.migrations if str(one.scheme) != "seamless"]
