@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
-@dataclass(order=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Appointment:
     """Something that will be done at a time, unless it is called off."""
 
     time: float
-    order: int
-    action: Callable[[], None] = field(compare=False)
-    cancelled: bool = field(default=False, compare=False)
+    action: Callable[[], None]
+    cancelled: bool = False
 
     def cancel(self) -> None:
         """Call it off."""
@@ -28,14 +27,15 @@ class VirtualClock:
         self.now = start
         self.steps = 0
         """Appointments kept so far."""
-        self._agenda: list[Appointment] = []
+        self._agenda: list[tuple[float, int, Appointment]] = []
+        """With the number of each, so that equal times keep their order."""
         self._made = 0
 
     def at(self, time: float, action: Callable[[], None]) -> Appointment:
         """Do `action` at `time`, at once when that is past."""
         self._made += 1
-        appointment = Appointment(max(time, self.now), self._made, action)
-        heapq.heappush(self._agenda, appointment)
+        appointment = Appointment(max(time, self.now), action)
+        heapq.heappush(self._agenda, (appointment.time, self._made, appointment))
         return appointment
 
     def after(self, seconds: float, action: Callable[[], None]) -> Appointment:
@@ -45,7 +45,7 @@ class VirtualClock:
     def step(self) -> bool:
         """Keep the next appointment; False when there is none."""
         while self._agenda:
-            appointment = heapq.heappop(self._agenda)
+            _, _, appointment = heapq.heappop(self._agenda)
             if appointment.cancelled:
                 continue
             self.now = appointment.time
@@ -57,6 +57,6 @@ class VirtualClock:
     @property
     def next_time(self) -> float | None:
         """When the next appointment is; None when nothing is to come."""
-        while self._agenda and self._agenda[0].cancelled:
+        while self._agenda and self._agenda[0][2].cancelled:
             heapq.heappop(self._agenda)
-        return self._agenda[0].time if self._agenda else None
+        return self._agenda[0][0] if self._agenda else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
@@ -30,16 +31,28 @@ from spicehop.migration.conducting_table import State
 from spicehop.migration.session import ClientSession
 from spicehop.simulator.clock import Appointment, VirtualClock
 from spicehop.simulator.link import TICKET_SIZE, model_ticket
-from spicehop.simulator.network import End, Network
+from spicehop.simulator.network import Connection, End, Network
 from spicehop.simulator.qemu import ModelQemu, ModelRefusal
 from spicehop.trace import Trace
-from spicehop.wire import registry, vmc
+from spicehop.wire import inputs, registry, vmc
 from spicehop.wire.constants import ChannelType, Direction
 from spicehop.wire.framing import FrameReader
+from spicehop.wire.layout import Message
 from spicehop.wire.link import HEADER_SIZE, U32_WORD, LinkMessage, decode_header
 
 QMP_LATENCY = 0.0005
 """Seconds from a QMP command to its execution, and from there to its answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """Port bytes, or a key press, that a connection was given."""
+
+    connection: Connection
+    start: int = 0
+    """Which byte of all that were sent is the first."""
+    size: int = 0
+    key: int = 0
 
 
 class SentStream:
@@ -50,26 +63,23 @@ class SentStream:
         self._before = b""
         self._reader: FrameReader | None = None
 
-    def port_bytes(self, data: bytes) -> bytes:
-        """The port payload that `data` completes."""
+    def messages(self, data: bytes) -> list[Message]:
+        """Port data and key presses that `data` completes."""
         if self._reader is None:
             self._before += data
             if len(self._before) < HEADER_SIZE:
-                return b""
+                return []
             asked = HEADER_SIZE + decode_header(self._before[:HEADER_SIZE]).size
             linked = asked + U32_WORD.size + TICKET_SIZE
             if len(self._before) < linked:
-                return b""
+                return []
             self._kind = LinkMessage.decode(self._before[HEADER_SIZE:asked]).channel_type
             self._reader, data = FrameReader(mini_header=True), self._before[linked:]
-        if self._kind != ChannelType.PORT or not data:
-            return b""
-        payload = bytearray()
-        for frame in self._reader.feed(data):
-            message = registry.decode(self._kind, Direction.FROM_CLIENT, frame.number, frame.body)
-            if isinstance(message, vmc.VmcData):
-                payload += message.data
-        return bytes(payload)
+        if self._kind not in (ChannelType.PORT, ChannelType.INPUTS) or not data:
+            return []
+        frames = self._reader.feed(data)
+        said = (registry.decode(self._kind, Direction.FROM_CLIENT, frame.number, frame.body) for frame in frames)
+        return [message for message in said if isinstance(message, vmc.VmcData | inputs.KeyDown)]
 
 
 class ClientDriver:
@@ -82,6 +92,8 @@ class ClientDriver:
         self.port_sent = bytearray()
         """Port payload in the order in which it was handed to connections, whatever became of those."""
         self.port_received = bytearray()
+        self.handed: list[Handed] = []
+        """The same and key presses, piece by piece."""
         self.outcomes: list[c.MigrationOutcome] = []
         self.ended: c.SessionEnded | None = None
         self._network = network
@@ -128,7 +140,7 @@ class ClientDriver:
                 end = self._ends.get(connection)
                 stream = self._streams.get(connection)
                 if end is not None and stream is not None:
-                    self.port_sent += stream.port_bytes(data)
+                    self._note_sent(end, stream.messages(data))
                     end.send(data)
                     if not end.writable:
                         self.session.writing_blocked(connection)
@@ -142,6 +154,14 @@ class ClientDriver:
                 self._close(connection, at_once=isinstance(command, c.Abort))
             case c.Emit(event):
                 self._told(event)
+
+    def _note_sent(self, end: End, messages: list[Message]) -> None:
+        for message in messages:
+            if isinstance(message, vmc.VmcData):
+                self.handed.append(Handed(end.connection, len(self.port_sent), len(message.data)))
+                self.port_sent += message.data
+            elif isinstance(message, inputs.KeyDown):
+                self.handed.append(Handed(end.connection, key=message.code))
 
     def _made(self, connection: int, end: End) -> None:
         if connection not in self._wanted:
@@ -274,6 +294,11 @@ class ConductorDriver:
     def begun(self) -> bool:
         """Whether it has been started."""
         return self.machine.state is not State.NOT_BEGUN
+
+    @property
+    def waits_for_ever(self) -> bool:
+        """Whether nothing but somebody else's word would end what it waits for."""
+        return self.begun and self.result is None and self.machine.next_deadline() is None
 
     def start(self) -> None:
         """Begin; a QEMU that is gone already is noticed at once."""

@@ -132,7 +132,8 @@ class End:
         wait = network.conditions.latency + network.random.random() * network.conditions.jitter
         self._last_arrival = max(self._last_arrival, network.clock.now + wait, self.connection.stalled_until)
         self._pieces.append(data)
-        network.clock.at(self._last_arrival, self._arrive)
+        if self._last_arrival < float("inf"):
+            network.clock.at(self._last_arrival, self._arrive)
 
     def _arrive(self) -> None:
         network = self.connection.network
@@ -140,7 +141,8 @@ class End:
             return
         if network.clock.now < self.connection.stalled_until:  # stalled while it was under way
             self._last_arrival = max(self._last_arrival, self.connection.stalled_until)
-            network.clock.at(self.connection.stalled_until, self._arrive)
+            if self._last_arrival < float("inf"):
+                network.clock.at(self.connection.stalled_until, self._arrive)
             return
         data = self._pieces.popleft()  # the oldest, whichever this appointment was made for
         self._under_way -= len(data)
@@ -179,9 +181,11 @@ class End:
 class Connection:
     """Two ends and what is between them."""
 
-    def __init__(self, network: Network, near: str, far: str, number: int) -> None:
+    def __init__(self, network: Network, near: str, far: str, number: int, address: tuple[str, int] = ("", 0)) -> None:
         self.network = network
         self.number = number
+        self.address = address
+        """To where it was made."""
         self.near, self.far = End(self, near), End(self, far)
         self.near.peer, self.far.peer = self.far, self.near
         self.gone = False
@@ -195,6 +199,13 @@ class Connection:
                 end.closed = True
             else:
                 end.lose(reason)
+
+    def die_silently(self, near_after: float, far_after: float) -> None:
+        """Nothing arrives any more, and each end is told that the network gave up after so many seconds."""
+        clock = self.network.clock
+        self.stalled_until = float("inf")
+        clock.after(near_after, lambda: self.near.lose("the network gave up"))
+        clock.after(far_after, lambda: self.far.lose("the network gave up"))
 
     def stall(self, seconds: float) -> None:
         """Nothing arrives for a while."""
@@ -238,7 +249,7 @@ class Network:
                 self.clock.after(self.conditions.latency, lambda: failed("connection refused"))
                 return
             far, accept = self._listeners[address]
-            connection = Connection(self, name, far, len(self.connections) + 1)
+            connection = Connection(self, name, far, len(self.connections) + 1, address)
             self.connections.append(connection)
             accept(connection.far)
             self.clock.after(self.conditions.latency, lambda: made(connection.near))

@@ -1,0 +1,115 @@
+"""What a simulation of our own servers needs of one: a process that is managed, killed and looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from spicehop.simulator.loop import ProcessLoop
+from spicehop.simulator.network import End, Network
+from spicehop.trace import Trace
+
+
+@dataclass(frozen=True, slots=True)
+class HostSetup:
+    """How a server is started."""
+
+    name: str
+    address: tuple[str, int]
+    """Where its clients connect."""
+    network: Network
+    trace: Trace
+    incoming: bool = False
+    """It waits for a guest."""
+    seamless: bool = True
+    accepts_unannounced: bool = False
+    offer_seconds: float = 0.5
+    """How often the guest offers a text."""
+    text_size: int = 3000
+    works_until: float = float("inf")
+    """After that the guest draws and offers nothing by itself."""
+
+
+class HostedPort(Protocol):
+    """The guest's port, which sends back what it gets."""
+
+    received: bytearray
+    unsent: bytearray
+
+
+class HostedAgent(Protocol):
+    """The guest's agent: it asks for each text that is offered, and offers texts."""
+
+    grabs: int
+    """Offers of clients."""
+    texts: int
+    """Texts that came."""
+    empty: int
+    """Answers without a text."""
+    asked: int
+    given: int
+    """Texts that clients have asked for."""
+    fault: str
+    """What was wrong with the stream; empty when nothing was."""
+
+
+class HostedGuest(Protocol):
+    """What a guest knows of itself."""
+
+    running: bool
+    pressed: list[int]
+    """Codes of presses in order."""
+    held: dict[int, None]
+    dropped: list[int]
+    """Codes of presses that came while it stood still."""
+
+    @property
+    def port(self) -> HostedPort:
+        """Its port."""
+
+    @property
+    def agent(self) -> HostedAgent:
+        """Its agent."""
+
+
+class Host(Protocol):
+    """A server in its process."""
+
+    name: str
+    address: tuple[str, int]
+    loop: ProcessLoop
+    listeners: list[Callable[[str, Mapping[str, object]], None]]
+    on_death: list[Callable[[str], None]]
+    death: str
+
+    @property
+    def guest(self) -> HostedGuest:
+        """Its guest, whether it is here or not."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+
+    @property
+    def runs(self) -> bool:
+        """Whether the guest runs here."""
+
+    def perform(self, command: str, arguments: Mapping[str, object], answered: Callable[[object], None]) -> None:
+        """Do a control command; `answered` gets what it returns, or the error that refuses it."""
+
+    def die(self, why: str) -> None:
+        """The process ends at once."""
+
+    def unfinished(self) -> list[str]:
+        """What is still under way, in words; nothing when the server is at rest."""
+
+    def kept(self) -> int:
+        """Bytes that are kept for clients."""
+
+    def ends(self, kind: int) -> list[End]:
+        """Its ends of the connections of that kind of channel."""
+
+
+MakeHost = Callable[[HostSetup], Host]
+"""Starts a server. The simulator knows no server: whoever runs it says what one is."""

@@ -1,0 +1,632 @@
+"""Our own clients, servers and conductor in a simulation: guests move from server to server, with their sessions.
+
+    world = MovingWorld(Journey(seed=7, clients=2), make_host).run()
+
+Nothing here decides anything of the protocol: servers come from `make_host`, clients are `ClientSession`s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from random import Random
+
+from spicehop.channels.vmc import VmcChannel
+from spicehop.migration.client import ClientState
+from spicehop.migration.commands import Address
+from spicehop.migration.conducting_events import Peer, Plan
+from spicehop.migration.conducting_result import Outcome
+from spicehop.migration.session import ClientSession
+from spicehop.simulator.clock import VirtualClock
+from spicehop.simulator.drivers import ClientDriver, ConductorDriver
+from spicehop.simulator.hosts import Host, HostSetup, MakeHost
+from spicehop.simulator.network import Conditions, Connection, Network
+from spicehop.simulator.texts import is_whole, numbered_text
+from spicehop.trace import MemorySink, Record, Trace
+from spicehop.wire.agent_constants import ClipboardType
+from spicehop.wire.constants import ChannelType
+
+HOST, FIRST_PORT = "127.0.0.1", 5901
+PORT_KEY = (ChannelType.PORT, 0)
+INPUTS_KEY = (ChannelType.INPUTS, 0)
+BEGIN = 1000.0
+MOST_AT_ONCE = 20_000
+"""Steps at one moment that are no busy loop yet."""
+TIME_LIMIT = 240.0
+"""Virtual seconds after which every conductor must have ended."""
+BEGIN_HOP = (0.5, 0.7)
+"""Seconds from the begin between which the first migration begins."""
+REST = 45.0
+"""Virtual seconds for everything to come to rest after the last conductor has ended: longer than any deadline."""
+CODES_EACH = 30
+"""Keys of one user; each has keys of its own."""
+MOST_KEPT = 16 * 1024 * 1024
+"""Bytes that a server may keep for clients; they are not given so many."""
+CLIENT_MUST_END = frozenset(
+    {ClientState.LINKING_TARGET, ClientState.SWITCHING, ClientState.AWAITING_TARGET_INIT, ClientState.SWITCHING_HOST}
+)
+"""States that a client may not stay in for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Journey:
+    """Everything about a run but its faults, drawn from a seed."""
+
+    seed: int
+    clients: int = 1
+    late: int = 0
+    """Clients that come while the first migration runs, beside the others."""
+    direct: bool = False
+    """Whether the servers have a direct link."""
+    seamless: bool = True
+    hops: int = 1
+    conditions: Conditions = field(default_factory=Conditions)
+    pause: float = -1.0
+    """Seconds for which management keeps the guest before the switch-over; below 0 a conductor manages."""
+    key_interval: float = 0.02
+    write_interval: float = 0.02
+    largest_write: int = 1500
+    offer_interval: float = 0.4
+    text_size: int = 3000
+    work: float = 1.5
+    """Seconds for which users work, for each hop."""
+
+    def __str__(self) -> str:
+        carrier = "direct link" if self.direct else "through the client"
+        scheme = "seamless" if self.seamless else "semi-seamless"
+        late = f" and {self.late} late" if self.late else ""
+        pause = f", {self.pause:.2f} s before the switch-over" if self.pause >= 0 else ""
+        return f"seed {self.seed}: {self.clients}{late} clients, {self.hops} hops, {scheme}, {carrier}{pause}"
+
+
+@dataclass(frozen=True, slots=True)
+class Mishap:
+    """One thing that goes wrong; `MISHAPS` has the names."""
+
+    name: str
+    step: int = -1
+    """At which step of the run; -1 when it goes by the time."""
+    time: float = 0.0
+    """Seconds since the run began."""
+
+    def __str__(self) -> str:
+        return f"{self.name} at step {self.step}" if self.step >= 0 else f"{self.name} after {self.time:.3f} s"
+
+
+def journey(seed: int) -> Journey:
+    """One at random: networks from good to bad, one to four clients, both carriers."""
+    random = Random(seed)
+    latency = random.choice((0.0002, 0.001, 0.01, 0.05))
+    largest_piece = random.choice((40, 1500, 20_000, 20_000))
+    return Journey(
+        seed,
+        random.choice((1, 1, 1, 1, 2, 2, 3, 4)),
+        random.choice((0, 0, 0, 0, 0, 1, 2)),
+        random.random() < 0.5,
+        random.random() < 0.9,
+        random.choice((1, 1, 1, 1, 2, 3)),
+        Conditions(latency, latency * random.random(), random.choice((1, largest_piece)), largest_piece),
+        random.choice((-1.0, -1.0, -1.0, 0.0, 0.3, 1.5)),
+        random.choice((0.03, 0.1)),
+        random.choice((0.03, 0.1)),
+        random.choice((40, 2 * largest_piece)),
+        random.choice((0.1, 0.4)),
+        random.choice((10, 2 * largest_piece)),
+        random.uniform(0.9, 1.6),
+    )
+
+
+class User:
+    """One client and who works with it."""
+
+    def __init__(self, world: MovingWorld, number: int, *, late: bool) -> None:
+        self.number = number
+        self.late = late
+        self.session = ClientSession(Address(*world.hosts[0].address))
+        self.driver = ClientDriver(self.session, world.network, world.trace(f"client {number + 1}"), "", self._look)
+        self.presses: list[int] = []
+        self.written = bytearray()
+        self.held: dict[int, None] = {}
+        self.offers = 0
+        """Texts that were offered to the guest."""
+        self.requests = 0
+        """Texts of the guest that were asked for."""
+        self.fault = ""
+        self._world = world
+        self._random = Random(world.journey.seed * 31 + number)
+        self._codes = range(1 + number * CODES_EACH, 1 + (number + 1) * CODES_EACH)
+        self._seen = 0
+
+    def start(self) -> None:
+        """Connect, and work from a moment later."""
+        self._world.begun.append(self)
+        self.driver.start()
+        clock = self._world.clock
+        clock.after(0.35, self._press)
+        clock.after(0.35, self._write)
+        clock.after(0.4, self._offer)
+
+    @property
+    def answers(self) -> int:
+        """Texts of the guest that came."""
+        return self.session.main.agent.receptions
+
+    @property
+    def whole(self) -> bool:
+        """Whether the session has gone on without a break: every scheme was seamless."""
+        schemes = all(outcome.scheme == "seamless" for outcome in self.driver.outcomes)
+        return schemes and not self.session.ended
+
+    @property
+    def whole_input(self) -> bool:
+        """The same for keys."""
+        return self.whole and INPUTS_KEY not in self.session.lost
+
+    @property
+    def _works(self) -> bool:
+        return self._world.clock.now < self._world.works_until and not self.session.ended
+
+    def _press(self) -> None:
+        inputs = self.session.inputs
+        if not self._works:
+            for code in tuple(self.held):
+                self._release(code)
+            return
+        interval = self._world.journey.key_interval
+        if inputs is not None:
+            code = self._codes[len(self.presses) % CODES_EACH]
+            self.presses.append(code)
+            self.held[code] = None
+            inputs.key_down(code)
+            self.driver.pump()
+            self._world.clock.after(interval * self._random.uniform(0.2, 5), lambda: self._release(code))
+        self._world.clock.after(interval, self._press)
+
+    def _release(self, code: int) -> None:
+        if code in self.held and self.session.inputs is not None and not self.session.ended:
+            del self.held[code]
+            self.session.inputs.key_up(code)
+            self.driver.pump()
+
+    def _write(self) -> None:
+        port = self.session.channels.get(PORT_KEY)
+        if not self._works:
+            return
+        if isinstance(port, VmcChannel) and PORT_KEY not in self.session.lost:
+            data = self._random.randbytes(self._random.randint(1, self._world.journey.largest_write))
+            self.written += data
+            port.write(data)
+            self.driver.pump()
+        self._world.clock.after(self._world.journey.write_interval, self._write)
+
+    def _offer(self) -> None:
+        agent = self.session.main.agent
+        if not self._works:
+            return
+        if agent.has_clipboard:
+            if ClipboardType.UTF8_TEXT in agent.offered and self._random.random() < 0.5:
+                self.requests += 1
+                agent.request_text()
+            else:
+                self.offers += 1
+                agent.offer_text(numbered_text(self.offers, self._random.randint(0, self._world.journey.text_size)))
+            self.driver.pump()
+        interval = self._world.journey.offer_interval
+        self._world.clock.after(interval * self._random.uniform(0.5, 1.5), self._offer)
+
+    def _look(self) -> None:
+        agent = self.session.main.agent
+        if agent.receptions != self._seen:
+            self._seen = agent.receptions
+            if agent.received and not is_whole(agent.received):
+                self.fault = self.fault or f"text {self.answers} of the guest is not whole"
+        if self.session.state in CLIENT_MUST_END and self.session.next_deadline() is None:
+            self._world.violated(f"client {self.number + 1} waits in {self.session.state.value} without a deadline")
+
+
+class MovingWorld:
+    """Builds a journey and runs it. `violations` is what must not have happened, in sentences."""
+
+    def __init__(self, journey: Journey, make_host: MakeHost, mishap: Mishap | None = None) -> None:
+        self.journey = journey
+        self.mishap = mishap
+        self.violations: list[str] = []
+        self.charges: list[str] = []
+        """What has gone wrong."""
+        self.cut_connections: set[Connection] = set()
+        """Those on which bytes may have been lost."""
+        self.clock = VirtualClock(BEGIN)
+        self.random = Random(journey.seed)
+        self.network = Network(self.clock, self.random, journey.conditions)
+        self.works_until = BEGIN + 0.35 + journey.work * journey.hops
+        self.last_running: Host | None = None
+        """Who has the guest that lives on."""
+        self.begun: list[User] = []
+        self.conductors: list[ConductorDriver] = []
+        self._make_host = make_host
+        self._sink = MemorySink()
+        self._conductor_trace = self.trace("conductor")
+        self.hosts = [self._start_host(incoming=False)]
+        self.users = [User(self, number, late=number >= journey.clients) for number in range(self._clients)]
+        self.chaperons: list[Chaperon] = []
+        self._prepare_hop()
+
+    @property
+    def _clients(self) -> int:
+        return min(4, self.journey.clients + self.journey.late)
+
+    def trace(self, party: str) -> Trace:
+        """A trace for one party of the run."""
+        return Trace(party, lambda: self.clock.now, self._sink)
+
+    @property
+    def records(self) -> list[Record]:
+        """The run's timeline."""
+        return self._sink.records
+
+    def _start_host(self, *, incoming: bool) -> Host:
+        number = len(self.hosts) if incoming else 0
+        name = f"host {number}"
+        host = self._make_host(
+            HostSetup(
+                name,
+                (HOST, FIRST_PORT + number),
+                self.network,
+                self.trace(name),
+                incoming=incoming,
+                seamless=self.journey.seamless,
+                accepts_unannounced=self.journey.pause >= 0,
+                text_size=self.journey.text_size,
+                works_until=self.works_until,
+            )
+        )
+        host.on_death.append(lambda why: self.trace(name).record("host.ended", reason=why))
+        return host
+
+    def _prepare_hop(self) -> None:
+        """Start the next target, and whoever manages the way there."""
+        self.hosts.append(self._start_host(incoming=True))
+        plan = Plan(seamless=self.journey.seamless)
+        driver = ConductorDriver(plan, self.source, self.target, self.network, self._conductor_trace, self.check)
+        self.conductors.append(driver)
+
+    def _begin_hop(self) -> None:
+        if self.journey.direct:
+            self._link_directly(self._manage)
+        else:
+            self._manage()
+
+    def _manage(self, answer: object = None) -> None:
+        if self.journey.pause < 0:
+            self.conductor.start()
+        else:
+            chaperon = Chaperon(self, self.source, self.target)
+            self.chaperons.append(chaperon)
+            chaperon.start()
+
+    def _link_directly(self, then: Callable[[object], None]) -> None:
+        """As the conductor's shell does; when it fails the migration goes on without."""
+        place = {"address": f"unix:/{self.target.name.replace(' ', '-')}"}
+        source = self.source
+
+        def listening(answer: object) -> None:
+            if isinstance(answer, Exception) or not source.alive:
+                then(answer)
+            else:
+                source.perform("direct-link-connect", place, then)
+
+        if self.target.alive:
+            self.target.perform("direct-link-listen", place, listening)
+        else:
+            then(None)
+
+    def _hop_on(self) -> None:
+        """Once a migration has gone well, the next one may follow."""
+        if self.hop_over and self._moved and len(self.conductors) < self.journey.hops:
+            self._prepare_hop()
+            self.clock.after(0.2, self._begin_hop)
+
+    @property
+    def _moved(self) -> bool:
+        if self.journey.pause >= 0:
+            return self.chaperons[-1].moved
+        result = self.conductor.result
+        return result is not None and result.outcome is Outcome.MOVED
+
+    @property
+    def hop_over(self) -> bool:
+        """Whether the present migration has ended, in whatever way."""
+        if self.journey.pause < 0:
+            return self.conductor.result is not None
+        return len(self.chaperons) == len(self.conductors) and self.chaperons[-1].over
+
+    @property
+    def outcome(self) -> str:
+        """How the last migration went."""
+        if self.journey.pause >= 0:
+            return self.chaperons[-1].outcome if self.chaperons else ""
+        result = self.conductors[-1].result
+        return result.outcome.value if result is not None else ""
+
+    @property
+    def source(self) -> Host:
+        """The host that the present migration leaves."""
+        return self.hosts[-2]
+
+    @property
+    def target(self) -> Host:
+        """The host that the present migration goes to."""
+        return self.hosts[-1]
+
+    @property
+    def conductor(self) -> ConductorDriver:
+        """The present migration's conductor."""
+        return self.conductors[-1]
+
+    # -- running ------------------------------------------------------------------------------------------------
+
+    def run(self) -> MovingWorld:
+        """Run until everything has come to rest, or must have."""
+        for user in self.users:
+            least, most = (0.5, 1.4) if user.late else (0.0, 0.1)
+            self.clock.after(self.random.uniform(least, most), user.start)
+        self.clock.after(self.random.uniform(*BEGIN_HOP), self._begin_hop)
+        if self.mishap is not None and self.mishap.step < 0:
+            self.clock.after(self.mishap.time, partial(self._go_wrong, self.mishap))
+        limit = BEGIN + TIME_LIMIT
+        rest: float | None = None
+        hurried = 0
+        while (coming := self.clock.next_time) is not None and coming <= (rest or limit):
+            if self.mishap is not None and self.clock.steps == self.mishap.step >= 0:
+                self._go_wrong(self.mishap)
+            before = self.clock.now
+            self.clock.step()
+            self.check()
+            self._hop_on()
+            hurried = hurried + 1 if self.clock.now == before else 0
+            if hurried > MOST_AT_ONCE:
+                self.violated(f"something is done over and over at {self.clock.now - BEGIN:.6f} s")
+                return self
+            if len(self.violations) > 5:
+                return self
+            if rest is None and self.hop_over and self.clock.now > self.works_until:
+                rest = self.clock.now + REST
+        if rest is None:
+            self.violated(f"something still goes on after {TIME_LIMIT:g} s")
+        return self
+
+    def _go_wrong(self, mishap: Mishap) -> None:
+        self.trace("fault").record(f"fault.{mishap.name.replace(' ', '-')}")
+        self.charges.append(mishap.name)
+        MISHAPS[mishap.name](self)
+
+    # -- what must hold at every moment -------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Called after every step."""
+        running = [host for host in self.hosts if host.runs]
+        if len(running) > 1:
+            self.violated(f"the guest runs at {' and at '.join(host.name for host in running)}")
+        if running:
+            self.last_running = running[0]
+        for host in self.hosts:
+            for fault in host.loop.faults:
+                self.violated(f"{host.name}: {fault}")
+        if self.conductors and self.conductor.waits_for_ever:
+            self.violated(f"the conductor waits in {self.conductor.machine.state.value} without a deadline")
+        if self.clock.steps % 256 == 0:
+            for host in self.hosts:
+                if host.alive and host.kept() > MOST_KEPT:
+                    self.violated(f"{host.name} keeps {host.kept()} bytes for clients")
+
+    def violated(self, sentence: str) -> None:
+        """Note what must not be."""
+        if sentence not in self.violations:
+            self.violations.append(sentence)
+
+    # -- what may go wrong --------------------------------------------------------------------------------------
+
+    def cut(self, kind: int, server: Host) -> None:
+        """The network drops the connections of a kind of channel to a server; both ends learn it at once."""
+        for end in server.ends(kind):
+            self._drop(end.connection)
+
+    def fade(self, kind: int, server: Host) -> None:
+        """The network carries nothing more on these connections; each end learns it later."""
+        for end in server.ends(kind):
+            self._fade(end.connection)
+
+    def stall(self, kind: int, server: Host, seconds: float) -> None:
+        """Nothing arrives on these connections for a while."""
+        for end in server.ends(kind):
+            end.connection.stall(seconds)
+
+    def stall_any(self, seconds: float) -> None:
+        """Nothing arrives on one connection for a while."""
+        alive = [one for one in self.network.connections if not one.gone and not one.near.closed]
+        if alive:
+            self.random.choice(alive).stall(seconds)
+
+    def between_hosts(self, what: str) -> None:
+        """Something happens to the connections between the servers: the guest's, and the direct link."""
+        names = {host.name for host in self.hosts}
+        for connection in self.network.connections:
+            if connection.near.name not in names or connection.gone:
+                continue
+            is_link = not connection.address[1]
+            if what.startswith("link") != is_link:
+                continue
+            match what.partition(" ")[2]:
+                case "cut":
+                    self._drop(connection)
+                case "fade":
+                    self._fade(connection)
+                case "stall":
+                    connection.stall(self.random.choice((1.0, 5.0, 13.0, 35.0)))
+
+    def _drop(self, connection: Connection) -> None:
+        self.cut_connections.add(connection)
+        connection.reset("the network dropped the connection")
+
+    def _fade(self, connection: Connection) -> None:
+        self.cut_connections.add(connection)
+        connection.die_silently(self.random.uniform(0.5, 25), self.random.uniform(0.5, 25))
+
+    def cancel(self) -> None:
+        """The user of the conductor wants the migration undone."""
+        if self.journey.pause < 0:
+            self.conductor.cancel()
+        elif self.chaperons:
+            self.chaperons[-1].cancel()
+
+
+class Chaperon:
+    """Management that is no conductor: it keeps the guest for a while before the switch-over, as libvirt may."""
+
+    def __init__(self, world: MovingWorld, source: Host, target: Host) -> None:
+        self.moved = False
+        self.over = False
+        self.outcome = ""
+        self._world = world
+        self._source = source
+        self._target = target
+        self._continued = False
+        source.listeners.append(self._told)
+        for host in (source, target):
+            host.on_death.append(lambda why: self._end("a host is lost"))
+
+    def start(self) -> None:
+        """Prepare, tell the clients, migrate."""
+        capabilities = [
+            {"capability": name, "state": True} for name in ("events", "return-path", "pause-before-switchover")
+        ]
+        port = self._target.address[1] + 1000
+        where = {"uri": f"tcp:{HOST}:{port}"}
+        clients = {"protocol": "spice", "hostname": HOST, "port": self._target.address[1]}
+        self._world.clock.after(120, lambda: self._end("too late"))
+        self._do(
+            (self._source, "migrate-set-capabilities", {"capabilities": capabilities}),
+            (self._target, "migrate-set-capabilities", {"capabilities": capabilities[:1]}),
+            (self._target, "migrate-incoming", where),
+            (self._source, "client_migrate_info", clients),
+            (self._source, "migrate", where),
+        )
+
+    def cancel(self) -> None:
+        """Go back, if that can be."""
+        if not self.over:
+            self._do((self._source, "migrate_cancel", {}))
+
+    def _do(self, *commands: tuple[Host, str, Mapping[str, object]]) -> None:
+        if not commands or self.over:
+            return
+        (host, command, arguments), *rest = commands
+
+        def answered(answer: object) -> None:
+            if isinstance(answer, Exception):
+                self._end(f"{command}: {answer}")
+            else:
+                pause = 0.3 if command == "client_migrate_info" else 0.001
+                self._world.clock.after(pause, lambda: self._do(*rest))
+
+        if host.alive:
+            host.perform(command, arguments, answered)
+        else:
+            self._end("a host is lost")
+
+    def _told(self, event: str, data: object) -> None:
+        status = data.get("status") if isinstance(data, dict) else None
+        if event == "MIGRATION" and status == "pre-switchover" and not self._continued:
+            self._continued = True
+            self._world.clock.after(self._world.journey.pause, self._continue)
+        elif event == "MIGRATION" and status in ("failed", "cancelled"):
+            self._end(f"migration {status}")
+        elif event == "SPICE_MIGRATE_COMPLETED":
+            self.moved = True
+            self._end("moved")
+
+    def _continue(self) -> None:
+        self._do((self._source, "migrate-continue", {"state": "pre-switchover"}))
+
+    def _end(self, outcome: str) -> None:
+        if not self.over:
+            self.over = True
+            self.outcome = outcome
+            if self.moved and self._source.alive:
+                self._world.clock.after(1, lambda: self._source.die("ended by management"))
+
+
+def _channel_mishaps() -> dict[str, Callable[[MovingWorld], None]]:
+    found: dict[str, Callable[[MovingWorld], None]] = {}
+    kinds = (ChannelType.MAIN, ChannelType.INPUTS, ChannelType.PORT, ChannelType.DISPLAY, ChannelType.CURSOR)
+
+    def add(kind: ChannelType, place: str) -> None:
+        name = kind.name.lower()
+
+        def host(world: MovingWorld) -> Host:
+            return world.source if place == "source" else world.target
+
+        found[f"{name} cut at the {place}"] = lambda world: world.cut(kind, host(world))
+        found[f"{name} stalled 3 s at the {place}"] = lambda world: world.stall(kind, host(world), 3)
+        found[f"{name} stalled 14 s at the {place}"] = lambda world: world.stall(kind, host(world), 14)
+        if kind in (ChannelType.MAIN, ChannelType.PORT):
+            found[f"{name} fades at the {place}"] = lambda world: world.fade(kind, host(world))
+
+    for kind in kinds:
+        for place in ("source", "target"):
+            add(kind, place)
+    return found
+
+
+def _refuse(world: MovingWorld, seconds: float) -> None:
+    address = world.target.address
+    world.network.refusing.add(address)
+    world.clock.after(seconds, lambda: world.network.refusing.discard(address))
+
+
+def _leave(world: MovingWorld) -> None:
+    if world.begun:
+        user = world.random.choice(world.begun)
+        user.session.close(world.clock.now)
+        user.driver.pump()
+
+
+MISHAPS: dict[str, Callable[[MovingWorld], None]] = {
+    "source killed": lambda world: world.source.die("killed"),
+    "target killed": lambda world: world.target.die("killed"),
+    "migration cancelled": MovingWorld.cancel,
+    "management stops the source": lambda world: (
+        world.source.perform("stop", {}, lambda answer: None) if world.source.alive else None
+    ),
+    "a client leaves": _leave,
+    "target refuses clients": lambda world: _refuse(world, 600),
+    "target refuses clients for 1 s": lambda world: _refuse(world, 1),
+    "one connection stalled 2 s": lambda world: world.stall_any(2),
+    "one connection stalled 12 s": lambda world: world.stall_any(12),
+    "one connection stalled 40 s": lambda world: world.stall_any(40),
+    "guest's connection cut": lambda world: world.between_hosts("guest cut"),
+    "guest's connection fades": lambda world: world.between_hosts("guest fade"),
+    "guest's connection stalls": lambda world: world.between_hosts("guest stall"),
+    "direct link cut": lambda world: world.between_hosts("link cut"),
+    "direct link fades": lambda world: world.between_hosts("link fade"),
+    "direct link stalls": lambda world: world.between_hosts("link stall"),
+    "source's control socket lost": lambda world: world.conductor.lose(Peer.SOURCE),
+    "target's control socket lost": lambda world: world.conductor.lose(Peer.TARGET),
+    **_channel_mishaps(),
+}
+"""Name of a mishap to what it does."""
+
+HARMLESS = frozenset(
+    {
+        "migration cancelled",
+        "one connection stalled 2 s",
+        "guest's connection cut",
+        "guest's connection fades",
+        "guest's connection stalls",
+        "source's control socket lost",
+        "target's control socket lost",
+        "target refuses clients for 1 s",
+    }
+)
+"""Mishaps that may cost no session and no byte, as long as the guest lives on and sessions move seamlessly."""
