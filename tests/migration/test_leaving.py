@@ -26,6 +26,7 @@ from spicehop.wire.link import Capabilities
 
 INPUTS: ChannelKey = (ChannelType.INPUTS, 0)
 PORT: ChannelKey = (ChannelType.PORT, 0)
+OTHER_PORT: ChannelKey = (ChannelType.PORT, 1)
 TARGET = ClientTarget("there", 5900, 0)
 FLUSH = encode_frame(4, b"", mini_header=True)
 
@@ -45,7 +46,7 @@ class Client:
         self.standing = False
         self.sent_away = ""
         self.read: list[tuple[ChannelKey, bytes]] = []
-        self._readers = {key: FrameReader(mini_header=True) for key in self.channels}
+        self._readers = {key: FrameReader(mini_header=True) for key in (*self.channels, OTHER_PORT)}
 
     def machines(self) -> Mapping[ChannelKey, ServerChannel]:
         return self.channels
@@ -131,6 +132,15 @@ def test_through_the_client_main_goes_last_and_nothing_follows_migrate() -> None
     session.channel_gone(MAIN, client.channels[MAIN], "closed", 2.1)
     assert session.outcome is not None
     assert (session.outcome.outcome, session.outcome.carrier) == ("moved", "client")
+
+
+def test_a_channel_that_was_linked_here_after_the_client_was_told_of_the_target_goes_too() -> None:
+    client, session = leaving()
+    client.channels[OTHER_PORT] = ServerPipe(ChannelType.PORT, 1, client.channels[PORT].peer, 0.0)
+    session.message_received(main.MigrateConnectedSeamless(), 1.0)
+    session.guest_moved(2.0)
+    session.progress(2.0)
+    assert names(client.hears(OTHER_PORT)) == ["MIGRATE"]
 
 
 def directly(client: Client, session: LeavingSession) -> list[direct_link.LinkMessage]:

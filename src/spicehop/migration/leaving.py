@@ -168,6 +168,8 @@ class LeavingSession:
 
     def message_received(self, message: Message, now: float) -> bool:
         """What the client says of its links; False when that is not about them."""
+        if isinstance(message, MigrateConnected | MigrateConnectedSeamless):
+            self._note_channels()
         match message:
             case MigrateConnected():
                 happened = LeavingInput.LINKED
@@ -188,6 +190,12 @@ class LeavingSession:
             if self.state is LeavingState.LINKED_SEAMLESS:
                 prepare()
         return True
+
+    def _note_channels(self) -> None:
+        """A client that is told of the target while it still links its channels here has all of them there, too."""
+        if self._client.machines().keys() - self._keys and self._carrier is not self._direct:
+            self._keys |= self._client.machines().keys()
+            self._carrier = ThroughClient(self._client, self._keys)
 
     def linked_directly(self, say: Callable[[LinkMessage], None], now: float) -> None:
         """The target has the client's links, and says so over the direct link: the state can go that way."""
