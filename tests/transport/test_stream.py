@@ -217,3 +217,20 @@ async def test_an_attempt_that_is_cancelled_leaves_no_connection() -> None:
         if not task.cancelled():
             task.result().abort()
         await asyncio.sleep(0.02)
+
+
+async def test_cutting_what_the_peer_has_ended_meanwhile() -> None:
+    """It was closed with bytes unsent, which went out later: asyncio's own connection fails when it is cut then."""
+    owner = Owner()
+
+    async def end_and_read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write_eof()
+        await asyncio.sleep(0.1)
+        await reader.read()
+
+    async with peer(end_and_read) as port:
+        stream = await open_stream(1, "127.0.0.1", port, owner)
+        stream.write(bytes(16 << 20))
+        await owner.hear("lost", 1)
+        stream.abort()
+        await stream.wait_closed()

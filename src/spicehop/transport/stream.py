@@ -107,7 +107,7 @@ class Stream(asyncio.Protocol):
     def abort(self) -> None:
         """Close at once."""
         self._owner = None
-        if self._transport is not None:
+        if self._transport is not None and not self.ended:  # asyncio's own fails when it was closed with bytes unsent
             self._transport.abort()
 
     async def wait_closed(self) -> None:
