@@ -60,9 +60,25 @@ def test_a_client_that_connects_while_the_migration_runs_is_announced_too(state:
     played.run_until(state)
     played.link(THIRD, peer=SOURCE, after=0.0, took=0.0)
     played.link(THIRD, after=0.05)  # a source of ours sends newcomers too
+    while THIRD not in played.machine.memory.clients_here():
+        assert played.step()
+    assert announced(played) == [[FIRST], [FIRST, THIRD]]
     while played.result is None:
         assert played.step()
     assert announced(played) == [[FIRST], [FIRST, THIRD], []]
+
+
+def test_a_client_that_connects_during_the_announcement_is_announced_too() -> None:
+    played = stage()
+
+    def come() -> None:
+        played.on.pop("announce-clients")
+        played.link(THIRD, peer=SOURCE, after=0.0, took=0.0)
+
+    played.on["announce-clients"] = come
+    played.run_until(State.INFORMING)
+    assert announced(played) == [[FIRST], [FIRST, THIRD]]
+    assert played.chart[-1] == "source client_migrate_info"
 
 
 def test_nobody_is_expected_any_more_after_going_back() -> None:
