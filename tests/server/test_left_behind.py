@@ -11,6 +11,7 @@ from waiting import until
 
 import spicehop
 from spicehop.channels.serving.inputs import ButtonsChanged, InputEvent, KeyCame, PointerMoved
+from spicehop.channels.serving.pipe import ServerPipe
 from spicehop.demo.serial import parse_serial
 from spicehop.errors import ProtocolError
 from spicehop.guests.demo import DemoGuest
@@ -18,6 +19,7 @@ from spicehop.server.devices import DeviceDesk
 from spicehop.server.input_gate import InputGate
 from spicehop.server.left_behind import LEFT_INPUT, take_leftovers, with_leftovers
 from spicehop.wire import envelope
+from spicehop.wire.constants import ChannelType
 from spicehop.wire.envelope import Section
 
 SHIFT, KEY_A = 0x2A, 0x1E
@@ -101,3 +103,33 @@ async def test_no_device_is_free_while_the_guest_goes(tmp_path: Path) -> None:
         pair.source.server.input_gate.open()
         pair.source.server.wake()
         await until(lambda: bool(other.ports), "the port is free again")
+
+
+@pytest.mark.parametrize("direct", [False, True], ids=["through the client", "host to host"])
+async def test_more_than_a_guest_that_stands_still_is_given_moves(tmp_path: Path, direct: bool) -> None:
+    """Beyond that the client is not read; but when it leaves it is, with all that was on its way."""
+    size = 70 << 20
+    async with (
+        moving_pair(tmp_path, direct=direct) as pair,
+        spicehop.connect(f"spice://127.0.0.1:{pair.source.server.port}") as client,
+    ):
+        migration = pair.source.control.migration
+        migration.change_capabilities({"pause-before-switchover": True})
+        await client.port("org.example.echo.0")
+        await pair.name_target()
+        pair.move()
+        await until(lambda: migration.describe().get("status") == "pre-switchover")
+        (session,) = pair.source.server.sessions
+        pipe = session.channels[ChannelType.PORT, 0].machine
+        assert isinstance(pipe, ServerPipe)
+        pipe.accept(bytes(size))
+        migration.go_on("pre-switchover")
+        await until(lambda: bool(pair.source.completed()), "the clients are gone")
+        (outcome,) = pair.source.completed()[0]["clients"]  # type: ignore[misc]
+        assert outcome["carrier"] == ("direct" if direct else "client")
+        (there,) = pair.target.server.sessions
+        await until(lambda: not there.arriving and (ChannelType.PORT, 0) in there.channels, "the port is there")
+        restored = there.channels[ChannelType.PORT, 0].machine
+        assert isinstance(restored, ServerPipe)
+        assert restored.bytes_accepted == size
+        assert not client.lost_channels

@@ -16,6 +16,8 @@ from spicehop.wire.constants import ChannelType, PortEvent
 from spicehop.wire.layout import Message
 
 MAX_MESSAGE_BYTES = 256 * 1024
+LARGEST_MESSAGE = 256 * 1024 * 1024
+"""Of a server: MIGRATE_DATA has all that the device has not taken."""
 MESSAGES_AT_ONCE = 64
 """Messages that may go out one after the other; full again whenever the guest sends something."""
 MESSAGES_PER_SECOND = 10.0
@@ -46,6 +48,9 @@ class VmcChannel(ClientChannel):
         self._allowance = float(MESSAGES_AT_ONCE)
         self._allowance_time = 0.0
         self._talking_until = 0.0
+
+    def message_limit(self) -> int:
+        return LARGEST_MESSAGE
 
     @property
     def migrating(self) -> bool:

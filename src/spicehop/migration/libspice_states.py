@@ -23,7 +23,7 @@ import numpy as np
 from spicehop.channels.serving.channel import ChannelState, QueuedMessage
 from spicehop.channels.serving.display import DisplayState
 from spicehop.channels.serving.inputs import MOTIONS_PER_ACK, InputsState
-from spicehop.channels.serving.pipe import INCOMING_LIMIT_STANDING, PipeState
+from spicehop.channels.serving.pipe import INCOMING_MOST, PipeState
 from spicehop.channels.serving.smartcard import DEVICE_HEADER, MAX_DATA, SmartcardState
 from spicehop.errors import ProtocolError, StateError
 from spicehop.migration.libspice_agent import (
@@ -329,6 +329,6 @@ def _pipe(device: DeviceState) -> PipeState:
     incoming = bytes(device.write_data)
     if not device.connected and incoming:
         raise ProtocolError("there are bytes for a device that was not connected")
-    if len(incoming) > INCOMING_LIMIT_STANDING:
-        raise ProtocolError(f"{len(incoming)} bytes wait for a device, more than {INCOMING_LIMIT_STANDING}")
+    if len(incoming) > INCOMING_MOST:
+        raise ProtocolError(f"{len(incoming)} bytes wait for a device, more than {INCOMING_MOST}")
     return PipeState(ChannelState(), False, incoming, len(incoming), 0, 0)

@@ -26,7 +26,7 @@ from spicehop.channels.serving.inputs import (
     key_bytes,
 )
 from spicehop.channels.serving.main import MainState
-from spicehop.channels.serving.pipe import INCOMING_LIMIT_STANDING, PipeState
+from spicehop.channels.serving.pipe import INCOMING_MOST, PipeState
 from spicehop.channels.serving.playback import PlaybackState
 from spicehop.channels.serving.record import RecordState
 from spicehop.channels.serving.smartcard import MAX_DATA, SmartcardState
@@ -413,7 +413,7 @@ class PipePart(Structure):
         return cls(channel, int(state.opened), state.incoming, state.bytes_delivered, state.bytes_sent)
 
     def state(self) -> PipeState:
-        _check(len(self.incoming) <= INCOMING_LIMIT_STANDING, "an amount of bytes for a device")
+        _check(len(self.incoming) <= INCOMING_MOST, "an amount of bytes for a device")
         _check(max(self.bytes_delivered, self.bytes_sent) < _MOST, "a count of bytes")
         return PipeState(
             self.channel.state(),

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from spicehop.channels.serving.pipe import (
     INCOMING_LIMIT,
     INCOMING_LIMIT_STANDING,
+    INCOMING_MOST,
     WEBDAV_PORT,
     PieceQueue,
     ServerPipe,
@@ -22,9 +23,6 @@ from spicehop.errors import ProtocolError
 from spicehop.guests.interface import CharDevice, GuestDevices
 from spicehop.server.served import ChannelKey, ServedChannel
 from spicehop.wire.constants import ChannelType
-
-INCOMING_MOST = 256 * 1024 * 1024
-"""Bytes that a client may have waiting for a device at all: one that leaves is read up to its flush mark."""
 
 
 @dataclass(slots=True)

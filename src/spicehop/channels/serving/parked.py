@@ -10,15 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from spicehop.channels.serving.channel import Failed, Peer, ServerChannel, ServerEvent
+from spicehop.channels.serving.pipe import INCOMING_MOST
 from spicehop.errors import ProtocolError
 from spicehop.wire import base, main, registry
 from spicehop.wire.constants import ChannelType, Direction
 from spicehop.wire.framing import FrameReader, encode_frame
 
-LARGEST_STATE = 96 * 1024 * 1024
-"""Of a device's channel, whose state has all the bytes that the device has not taken."""
 LARGEST_MAIN_STATE = 16 * 1024 * 1024
 LARGEST_OTHER_STATE = 4 * 1024 * 1024
+LARGEST_STATE = INCOMING_MOST + LARGEST_OTHER_STATE
+"""Of a device's channel, whose state has all the bytes that the device has not taken."""
 _DEVICES = (ChannelType.USBREDIR, ChannelType.PORT, ChannelType.WEBDAV)
 
 

@@ -17,8 +17,12 @@ from spicehop.wire.layout import Message
 
 INCOMING_LIMIT = 1024 * 1024
 """Bytes of a client that may wait for a device that runs."""
-INCOMING_LIMIT_STANDING = 64 * 1024 * 1024
+INCOMING_LIMIT_STANDING = 32 * 1024 * 1024
 """Bytes of a client that may wait for a guest that stands still."""
+INCOMING_MOST = 192 * 1024 * 1024
+"""Bytes of a client that may wait at all: one that leaves is read up to its flush mark, with all that it and the
+systems between have queued. As much can move.
+"""
 WRITE_BYTES = 16 * 1024
 """Bytes offered to a device at once: it takes all of them or none."""
 READ_BYTES = 64 * 1024
