@@ -14,6 +14,7 @@ from typing import cast
 
 from spicehop.demo.simulated_guest import SimulatedGuest
 from spicehop.errors import OperationError, SpicehopError
+from spicehop.migration.leaving_table import LeavingState
 from spicehop.server import ServerOptions, SpiceServer
 from spicehop.server.arrivals import ArrivalDesk
 from spicehop.server.control import ControlRequest
@@ -144,14 +145,18 @@ class SimulatedServer:
     def unfinished(self) -> list[str]:
         """What is still under way, in words; nothing when the server is at rest."""
         handover, migration = self.control.migration.handover, self.control.migration
-        found = [f"a client is {one.state.value}" for one in handover._leaving.values()]
+        # Clients that are linked wait for management, and work here meanwhile.
+        ready = (LeavingState.LINKED, LeavingState.LINKED_SEAMLESS, LeavingState.UNLINKED)
+        waits = handover.target is not None
+        leaving = [one.state for one in handover._leaving.values() if not (waits and one.state in ready)]
+        found = [f"a client is {state.value}" for state in leaving]
         found += ["a client waits for an offer's answer" for _ in handover._offered]
         found += ["a client is to follow the guest" for _ in handover._stragglers]
         for mover in (migration._leaving, migration._coming):
             if mover is not None and not mover.machine.over:
                 found.append(f"the guest's {type(mover.machine).__name__.lower()} is {mover.machine.state.value}")
         for session in self.server.sessions:
-            if session.arriving and session.arrival is not None:
+            if session.arriving and session.arrival is not None and self.guest.running:
                 found.append(f"a client that comes is {session.arrival.state.value}")
             if session.standing:
                 found.append("a session stands still")

@@ -45,6 +45,8 @@ class HostedAgent(Protocol):
     """Offers of clients."""
     texts: int
     """Texts that came."""
+    torn: int
+    """Texts that came and were not what a client had offered."""
     empty: int
     """Answers without a text."""
     asked: int

@@ -133,6 +133,8 @@ class User:
         self.requests = 0
         """Texts of the guest that were asked for."""
         self.fault = ""
+        self.opened_at: float | None = None
+        """When the first server had let it in."""
         self._world = world
         self._random = Random(world.journey.seed * 31 + number)
         self._codes = range(1 + number * CODES_EACH, 1 + (number + 1) * CODES_EACH)
@@ -215,8 +217,17 @@ class User:
         interval = self._world.journey.offer_interval
         self._world.clock.after(interval * self._random.uniform(0.5, 1.5), self._offer)
 
+    @property
+    def is_astray(self) -> bool:
+        """Whether it has come to a server whose guest had moved on, and is there: nobody sends it after the guest."""
+        if self.driver.outcomes or self.session.ended or self.opened_at is None:
+            return False
+        return self.opened_at > self._world.left_at.get(self._world.hosts[0].name, float("inf"))
+
     def _look(self) -> None:
         agent = self.session.main.agent
+        if self.opened_at is None and self.session.opened:
+            self.opened_at = self._world.clock.now
         if agent.receptions != self._seen:
             self._seen = agent.receptions
             if agent.received and not is_whole(agent.received):
@@ -242,6 +253,8 @@ class MovingWorld:
         self.works_until = BEGIN + 0.35 + journey.work * journey.hops
         self.last_running: Host | None = None
         """Who has the guest that lives on."""
+        self.left_at: dict[str, float] = {}
+        """By host, when its guest last ran there."""
         self.begun: list[User] = []
         self.conductors: list[ConductorDriver] = []
         self._make_host = make_host
@@ -410,6 +423,7 @@ class MovingWorld:
             self.violated(f"the guest runs at {' and at '.join(host.name for host in running)}")
         if running:
             self.last_running = running[0]
+            self.left_at[running[0].name] = self.clock.now
         for host in self.hosts:
             for fault in host.loop.faults:
                 self.violated(f"{host.name}: {fault}")
@@ -630,3 +644,6 @@ HARMLESS = frozenset(
     }
 )
 """Mishaps that may cost no session and no byte, as long as the guest lives on and sessions move seamlessly."""
+
+KEEP_SESSIONS = HARMLESS | {"direct link cut", "direct link fades", "target refuses clients"}
+"""Mishaps that may cost bytes and no session, as long as the guest lives on."""

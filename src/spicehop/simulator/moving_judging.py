@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from spicehop.migration.conducting_result import Outcome
 from spicehop.simulator.judging import gaps
-from spicehop.simulator.moving import CLIENT_MUST_END, HARMLESS, PORT_KEY, MovingWorld, User
+from spicehop.simulator.moving import CLIENT_MUST_END, HARMLESS, KEEP_SESSIONS, PORT_KEY, MovingWorld, User
 from spicehop.simulator.network import Connection
 
 
@@ -18,7 +18,8 @@ def judge_journey(world: MovingWorld) -> list[str]:
     found += _judge_rest(world)
     found += _judge_port(world)
     for user in world.begun:
-        found += _judge_keys(world, user)
+        if not user.is_astray and not any(charge.startswith("inputs") for charge in world.charges):
+            found += _judge_keys(world, user)  # a client presses held keys again when it gets its channel back
     found += _judge_agent(world)
     found += _judge_reports(world)
     return found
@@ -44,7 +45,8 @@ def _name(user: User) -> str:
 
 def _judge_rest(world: MovingWorld) -> list[str]:
     """Nobody waits for something that nobody will bring, and every session is where the guest is, or closed."""
-    found = []
+    failed = {str(record.detail.get("reason", "")) for record in world.records}
+    found = [one for one in sorted(failed) if one.startswith("the server failed")]
     for host in world.hosts:
         if host.alive:
             found += [f"everything is at rest, and at {host.name} {what}" for what in host.unfinished()]
@@ -52,11 +54,13 @@ def _judge_rest(world: MovingWorld) -> list[str]:
         session = user.session
         if session.state in CLIENT_MUST_END:
             found.append(f"everything is at rest, and {_name(user)} is still in {session.state.value}")
-        if session.ended and not _charged(world) and not user.late:
+        if session.ended and not user.late and KEEP_SESSIONS.issuperset(world.charges) and not _guest_is_lost(world):
             reason = user.driver.ended.error if user.driver.ended else ""
             found.append(f"the session of {_name(user)} ended, and nothing explains it: {reason}")
         home = world.last_running
-        if not session.ended and home is not None and home.runs and session.address.port != home.address[1]:
+        if session.ended or user.is_astray or home is None or not home.runs:
+            continue
+        if session.address.port != home.address[1]:
             found.append(f"{_name(user)} is at port {session.address.port}, and the guest at {home.name}")
     return found
 
@@ -141,7 +145,10 @@ def _judge_agent(world: MovingWorld) -> list[str]:
     agent = world.last_running.guest.agent
     if agent.fault:
         found.append(f"the guest's agent: {agent.fault}")
-    if _charged(world) or not all(user.whole for user in world.begun):
+    # The server fills up what a client has left half written when it was cut off.
+    if agent.torn and all(user.whole for user in world.begun):
+        found.append(f"the guest's agent: {agent.torn} texts are not what clients have offered")
+    if _charged(world) or not all(user.whole and not user.is_astray for user in world.begun):
         return found
     for what, said, heard in (
         ("offers of clients", sum(user.offers for user in world.begun), agent.grabs),
@@ -162,7 +169,8 @@ def _judge_reports(world: MovingWorld) -> list[str]:
             found.append(f"everything is at rest and the conductor is still in {conductor.machine.state.value}")
     result = world.conductor.result
     if result is not None:
-        if result.outcome is Outcome.MOVED and not world.target.runs and not world.target.death:
+        stopped = "management stops the source" in world.charges
+        if result.outcome is Outcome.MOVED and not world.target.runs and not world.target.death and not stopped:
             found.append("the conductor says that the machine has moved, and it does not run at the target")
         if result.outcome is Outcome.ROLLED_BACK and not world.source.runs and not world.source.death:
             found.append("the conductor says that the machine is at the source, and it does not run there")

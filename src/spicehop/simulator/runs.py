@@ -33,6 +33,17 @@ class Verdict:
         """Whether no invariant was violated."""
         return not self.violations
 
+    def as_json(self) -> dict[str, object]:
+        """For programs, without the chart."""
+        return {
+            "form": "qemu",
+            "seed": self.situation.seed,
+            "scheme": self.situation.scheme,
+            "fault": str(self.fault) if self.fault is not None else "",
+            "outcome": self.outcome,
+            "violations": list(self.violations),
+        }
+
 
 def run_once(situation: Situation, fault: Fault | None = None) -> Verdict:
     """One run, judged."""
