@@ -16,6 +16,7 @@ from spicehop.demo.serial import parse_serial
 from spicehop.errors import ProtocolError
 from spicehop.guests.demo import DemoGuest
 from spicehop.server.devices import DeviceDesk
+from spicehop.server.held_keys import HeldKeys
 from spicehop.server.input_gate import InputGate
 from spicehop.server.left_behind import LEFT_INPUT, take_leftovers, with_leftovers
 from spicehop.wire import envelope
@@ -32,14 +33,14 @@ def closed_gate() -> InputGate:
 
 def test_input_of_a_client_that_is_gone_goes_with_the_guest() -> None:
     """That of one that is here goes with its client, and what its own guest did not get is not given to another."""
-    here, there, desk = closed_gate(), closed_gate(), DeviceDesk({})
+    here, there, desk, held = closed_gate(), closed_gate(), DeviceDesk({}), HeldKeys(lambda events: None)
     here.give(1, EVENTS)
     here.give(2, EVENTS[:1])
-    assert with_leftovers(b"guest", desk, here) == b"guest"
+    assert with_leftovers(b"guest", desk, here, {}) == b"guest"
     here.leave(1)
-    state = with_leftovers(b"guest", desk, here)
+    state = with_leftovers(b"guest", desk, here, {})
     for _ in range(2):
-        assert take_leftovers(state, desk, there) == b"guest"
+        assert take_leftovers(state, desk, there, held) == b"guest"
         assert there.left == tuple(EVENTS)
     assert here.held_by(2) == (EVENTS[0],)
 
@@ -47,7 +48,7 @@ def test_input_of_a_client_that_is_gone_goes_with_the_guest() -> None:
 def test_input_that_cannot_be_is_refused() -> None:
     broken = envelope.encode([Section(LEFT_INPUT, 1, 1, b"\x09\x01")])
     with pytest.raises(ProtocolError):
-        take_leftovers(envelope.attach(b"guest", broken), DeviceDesk({}), closed_gate())
+        take_leftovers(envelope.attach(b"guest", broken), DeviceDesk({}), closed_gate(), HeldKeys(lambda events: None))
 
 
 @pytest.mark.parametrize("direct", [False, True], ids=["through the client", "host to host"])

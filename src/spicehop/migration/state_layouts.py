@@ -6,6 +6,7 @@ all that bad bytes raise. Later versions of a layout append fields: bytes behind
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Self
 
@@ -292,6 +293,29 @@ class WaitingPart(Structure):
     def events(self) -> tuple[InputEvent, ...]:
         _check(len(self.waiting) <= MOST_WAITING, "an amount of input that waits")
         return tuple([one.event.event() for one in self.waiting])
+
+
+@dataclass(frozen=True, slots=True)
+class ClientHeldPart(Structure):
+    """What lets go of all that one client holds down in the guest."""
+
+    connection_id: U32
+    releases: Annotated[tuple[EventPart, ...], Array(EventPart, count="H")]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldPart(Structure):
+    """The same of all clients."""
+
+    clients: Annotated[tuple[ClientHeldPart, ...], Array(ClientHeldPart)]
+
+    @classmethod
+    def of(cls, held: Mapping[int, tuple[InputEvent, ...]]) -> Self:
+        parts = {key: tuple([EventPart.of(one) for one in events]) for key, events in held.items()}
+        return cls(tuple([ClientHeldPart(key, events) for key, events in parts.items()]))
+
+    def held(self) -> dict[int, tuple[InputEvent, ...]]:
+        return {one.connection_id: tuple([part.event.event() for part in one.releases]) for one in self.clients}
 
 
 @dataclass(frozen=True, slots=True)

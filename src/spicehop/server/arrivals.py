@@ -21,7 +21,8 @@ from spicehop.migration.handing import flags_of
 from spicehop.migration.state import ChannelKey, Refusal, ServingState, SessionState, decode, part, prepare
 from spicehop.server.agent_desk import AgentDesk
 from spicehop.server.expected import ExpectedClients
-from spicehop.server.input_gate import InputGate
+from spicehop.server.held_keys import HeldKeys
+from spicehop.server.input_gate import NOBODY, InputGate
 from spicehop.server.registry import SessionRegistry
 from spicehop.server.served import ServedChannel
 from spicehop.server.session import MAIN, ServedSession
@@ -91,6 +92,7 @@ class ArrivalDesk:
         """GLZ windows that have come, by connection id and display."""
         self._early: list[tuple[ServedSession, ServedChannel, bytes]] = []
         """State that came before the guest."""
+        self.held = HeldKeys(lambda events: host.input_gate.give(NOBODY, events))
         self._guest_is_here = False
         self._say: Callable[[link.LinkMessage], None] = _to_nobody
 
@@ -135,9 +137,11 @@ class ArrivalDesk:
         if session.connection_id in self.offered:
             self._say(link.SessionRefused(session.connection_id, session.ended or "the client is gone"))
         self._host.agent.gave_up(session.number, session.connection_id)
+        self.held.client_lost(session.connection_id)
 
     def turn(self, now: float) -> None:
         """Send those away whose state does not come, and go on with what has waited for the guest."""
+        self.held.turn(now)
         if self._early and not self._too_early:
             early, self._early = self._early, []
             for session, served, body in early:
@@ -150,6 +154,7 @@ class ArrivalDesk:
     def next_deadline(self) -> float | None:
         """When the next client's state must be here."""
         due = [one.arrival.next_deadline() for one in self._host.sessions if one.arrival is not None]
+        due.append(self.held.next_deadline())
         return min((one for one in due if one is not None), default=None)
 
     @staticmethod
@@ -197,6 +202,7 @@ class ArrivalDesk:
         rest = self._go_on(session, restored.key, restored, now)
         # What the client had said at the source comes before what it has said here.
         if isinstance(state, InputsState):
+            self.held.client_came(session.connection_id)
             self._host.input_gate.give(session.number, state.waiting)
         if isinstance(state, MainState):
             session.initialized = True
@@ -303,6 +309,7 @@ class ArrivalDesk:
     def guest_came(self) -> None:
         """The guest is here: sessions whose state waits for it go on."""
         self._guest_is_here = True
+        self.held.guest_came(self._host.clock())
         for session, handed in tuple(self._handed.items()):
             del self._handed[session]
             self._restore_all(session, handed.state)
@@ -386,6 +393,7 @@ class ArrivalDesk:
         """Everything begins anew here (semi-seamless, dossier C1.5)."""
         now = self._host.clock()
         self._host.agent.gave_up(session.number, session.connection_id)
+        self.held.client_came(session.connection_id)
         rest = self._go_on(session, MAIN, None, now)
         main = session.main
         assert main is not None

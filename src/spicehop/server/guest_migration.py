@@ -25,6 +25,7 @@ from spicehop.server.client_handover import ClientHandover
 from spicehop.server.control_migration import CAPABILITIES
 from spicehop.server.control_target import ControlEvent
 from spicehop.server.guest_mover import GuestMover
+from spicehop.server.held_keys import Held, held_by
 from spicehop.server.left_behind import take_leftovers, with_leftovers
 from spicehop.server.private_socket import PrivateSocket, system_reason
 from spicehop.server.run_state import RunAction, RunInput, RunState, RunStates
@@ -62,6 +63,8 @@ class GuestMigration:
         if incoming:
             server.input_gate.close()
         self._capabilities = dict.fromkeys(CAPABILITIES, False)
+        self._held: Held = {}
+        """What clients held down in the guest when it stopped."""
         self._leaving: GuestMover | None = None
         self._coming: GuestMover | None = None
         self._connecting: asyncio.Task[None] | None = None
@@ -192,6 +195,7 @@ class GuestMigration:
         ran = self._server.guest.running
         self._server.input_gate.close()
         self._step(RunInput.SWITCH_OVER)
+        self._held = held_by(self._server.sessions)
         state = self._state()
         if not self._capabilities["pause-before-switchover"]:
             # Behind what is sent of the guest, for which the clients wait.
@@ -212,7 +216,8 @@ class GuestMigration:
     def load(self, state: bytes) -> str:
         """Part of `GuestKeeper`."""
         try:
-            self._server.guest.load(take_leftovers(state, self._server.devices, self._server.input_gate))
+            server = self._server
+            server.guest.load(take_leftovers(state, server.devices, server.input_gate, server.arrivals.held))
         except SpicehopError as error:
             return str(error)
         self._server.agent.guest_came()
@@ -246,7 +251,15 @@ class GuestMigration:
 
     def _state(self) -> bytes:
         """The guest's, which stands still, and what goes with it."""
-        return with_leftovers(self._server.guest.save(), self._server.devices, self._server.input_gate)
+        server = self._server
+        # What a client held that has ended meanwhile is among what it has left.
+        here = {session.connection_id for session in server.sessions}
+        return with_leftovers(
+            server.guest.save(),
+            server.devices,
+            server.input_gate,
+            {one: releases for one, releases in self._held.items() if one in here},
+        )
 
     @property
     def _is_moving(self) -> bool:

@@ -1,7 +1,8 @@
-"""What clients that are gone have left for the guest, devices' bytes and input: it moves with it, behind its state.
+"""What clients that are gone have left for the guest, devices' bytes and input, and what the others hold down in it: it
+moves with the guest, behind its state.
 
-    state = with_leftovers(guest.save(), desk, gate)
-    guest_state = take_leftovers(state, desk, gate)         # at the target
+    state = with_leftovers(guest.save(), desk, gate, held_by(sessions))
+    guest_state = take_leftovers(state, desk, gate, held_keys)      # at the target
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import logging
 
 from spicehop.errors import ProtocolError, StateError
-from spicehop.migration.state_layouts import MOST_WAITING, WaitingPart
+from spicehop.migration.state_layouts import MOST_WAITING, HeldPart, WaitingPart
 from spicehop.server.devices import DeviceDesk
+from spicehop.server.held_keys import Held, HeldKeys
 from spicehop.server.input_gate import NOBODY, InputGate
 from spicehop.wire import envelope
 from spicehop.wire.envelope import Section
@@ -19,11 +21,13 @@ LEFTOVER = 64
 """The kind of a section: a device's bytes; without any the device has yet to hear that its client is gone."""
 LEFT_INPUT = 65
 """The kind of a section: a `WaitingPart`."""
+HELD = 66
+"""The kind of a section: a `HeldPart`."""
 MOST_BYTES = 16 * 1024 * 1024
 """Of all devices. `DeviceDesk` holds a client up long before, but for a guest that stands still."""
 
 
-def with_leftovers(state: bytes, desk: DeviceDesk, gate: InputGate) -> bytes:
+def with_leftovers(state: bytes, desk: DeviceDesk, gate: InputGate, held: Held) -> bytes:
     """A guest's state with what waits for it, unless that is too much to move."""
     sections = [
         Section(LEFTOVER, 1, 1, slot.leftover.content(), *key, obligatory=True)
@@ -31,8 +35,10 @@ def with_leftovers(state: bytes, desk: DeviceDesk, gate: InputGate) -> bytes:
         if slot.leftover.size or slot.leaving
     ]
     if left := gate.left[-MOST_WAITING:]:
-        # Not obligatory: a target that does not know it has lost no byte, and the guest has a key that stays down.
+        # Not obligatory, nor is the next: where a target does not know it a key stays down, and no byte is lost.
         sections.append(Section(LEFT_INPUT, 1, 1, WaitingPart.of(left).encode()))
+    if held:
+        sections.append(Section(HELD, 1, 1, HeldPart.of(held).encode()))
     if not sections:
         return state
     try:
@@ -42,19 +48,23 @@ def with_leftovers(state: bytes, desk: DeviceDesk, gate: InputGate) -> bytes:
         return state
 
 
-def take_leftovers(data: bytes, desk: DeviceDesk, gate: InputGate) -> bytes:
+def take_leftovers(data: bytes, desk: DeviceDesk, gate: InputGate, held: HeldKeys) -> bytes:
     """The guest's own state, when what came with it is where it belongs. `ProtocolError` for what is broken."""
+    held.expect({})
     gate.drop(NOBODY)  # from an earlier stay of the guest
     found = envelope.find(data, limit=MOST_BYTES)
     if found is None:
         return data
     size = envelope.OVERHEAD + sum(envelope.SECTION_OVERHEAD + len(section.data) for section in found.sections)
-    parts = envelope.sort(found, {LEFTOVER: 1, LEFT_INPUT: 1})
+    parts = envelope.sort(found, {LEFTOVER: 1, LEFT_INPUT: 1, HELD: 1})
     if found.refusal or parts.reason:
         raise ProtocolError(found.refusal or parts.reason)
     for section in parts.readable:
         if section.kind == LEFT_INPUT:
             gate.give(NOBODY, WaitingPart.decode(section.data).events())
+            continue
+        if section.kind == HELD:
+            held.expect(HeldPart.decode(section.data).held())
             continue
         slot = desk.slots.get((section.channel, section.channel_id))
         if slot is None:

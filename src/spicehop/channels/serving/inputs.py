@@ -186,13 +186,16 @@ class ServerInputs(ServerChannel):
             raise ProtocolError(f"{self.name}: there is no mouse button {button}")
         return 1 << button - 1
 
+    def releases(self) -> list[InputEvent]:
+        """What lets go of all that the client holds."""
+        events: list[InputEvent] = [KeyCame(key[:-1] + bytes([key[-1] | RELEASED])) for key in self._held]
+        return [*events, *([ButtonsChanged(0)] if self._buttons else [])]
+
     def release_all(self) -> list[InputEvent]:
         """What the guest must hear when the client is gone: its keys and buttons are up."""
-        events: list[InputEvent] = [KeyCame(key[:-1] + bytes([key[-1] | RELEASED])) for key in self._held]
+        events = self.releases()
         self._held.clear()
-        if self._buttons:
-            self._buttons = 0
-            events.append(ButtonsChanged(0))
+        self._buttons = 0
         return events
 
 
