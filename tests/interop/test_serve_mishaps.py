@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -28,6 +29,7 @@ from moving_load import (
     settle,
     tap,
 )
+from waiting import until
 
 import spicehop
 from spicehop.demo.moving_servers import Monitor, Move, MovingServers
@@ -197,6 +199,35 @@ async def test_one_of_two_clients_is_killed(
         log = read_serial(crew.servers.logs)
         held = [event.value for event in log.keys if event.code == SECOND_HELD and event.value != 2]
         assert held == [1, 0], "the dead client's key is still held"
+
+
+@CARRIERS
+async def test_the_keys_of_a_stuck_client_are_let_go(
+    start_gtk_client: StartGtkClient, tmp_path: Path, report: Report, carrier: str
+) -> None:
+    """It is stopped by the system before the guest goes, and given up after 10 s; the other one works on."""
+    async with crew_at_work(tmp_path, start_gtk_client, carrier, "spice-gtk", "spice-gtk") as crew:
+        first, second = crew.workers
+        assert isinstance(second, GtkWorker)
+        second.down(second.held)
+        await asyncio.sleep(0.2)
+        await crew.servers.prepare()
+        await crew.servers.invite(sessions=2)
+        os.kill(second.client.pid, signal.SIGSTOP)
+        try:
+            move = await crew.servers.go()
+
+            def held() -> list[int]:
+                log = read_serial(crew.servers.logs)
+                return [event.value for event in log.keys if event.code == SECOND_HELD and event.value != 2]
+
+            await until(lambda: held() == [1, 0], "the stuck client's key is up", timeout=15)
+            report("s from RESUME until the key was up", f"{time.monotonic() - move.resumed_at:.1f}")
+        finally:
+            os.kill(second.client.pid, signal.SIGKILL)
+        account = await settle(crew.servers.logs, [first])
+        report("account", account)
+        account.assert_nothing_lost()
 
 
 @CARRIERS
