@@ -1,11 +1,11 @@
 """Which rows of the migration's tables a run takes, and what becomes of runs without one of them.
 
-    with counted() as rows:
-        ...
-    rows["leaving"][state, happened]
+with counted() as rows:
+    ...
+rows["leaving"][state, happened]
 
-    with without_row("leaving", (state, happened)):
-        ...
+with without_row("leaving", (state, happened)):
+    ...
 """
 
 from __future__ import annotations

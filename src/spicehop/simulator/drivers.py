@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from spicehop.migration import commands as c
+from spicehop.migration.commands import ChannelKey
 from spicehop.migration.conducting import Conducting
 from spicehop.migration.conducting_events import (
     Begun,
@@ -35,13 +36,15 @@ from spicehop.simulator.network import Connection, End, Network
 from spicehop.simulator.qemu import ModelQemu, ModelRefusal
 from spicehop.trace import Trace
 from spicehop.wire import inputs, registry, vmc
-from spicehop.wire.constants import ChannelType, Direction
-from spicehop.wire.framing import FrameReader
+from spicehop.wire.constants import ChannelType, Direction, MigrateFlag, channel_name
+from spicehop.wire.framing import Frame, FrameReader
 from spicehop.wire.layout import Message
 from spicehop.wire.link import HEADER_SIZE, U32_WORD, LinkMessage, decode_header
 
 QMP_LATENCY = 0.0005
 """Seconds from a QMP command to its execution, and from there to its answer."""
+MIGRATE, MIGRATE_DATA = 1, 2
+"""The numbers of these messages on any channel (dossier B.0)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,56 @@ class SentStream:
         return [message for message in said if isinstance(message, vmc.VmcData | inputs.KeyDown)]
 
 
+class HeardOrder:
+    """Whether servers say things in the order that stock clients need when a session leaves them (dossier C1.4):
+    nothing follows MIGRATE on a channel but MIGRATE_DATA, and main goes when all others have been told to go.
+    """
+
+    def __init__(self) -> None:
+        self.faults: list[str] = []
+        self._readers: dict[int, FrameReader] = {}
+        self._before: dict[int, bytes] = {}
+        self._told: dict[int, int] = {}
+        """By connection, the flags of its MIGRATE."""
+        self._going: set[ChannelKey] = set()
+
+    def heard(self, connection: int, data: bytes, channels: Mapping[ChannelKey, int]) -> None:
+        """Bytes have come; `channels` are the connections that the session's channels have now."""
+        reader = self._readers.get(connection)
+        if reader is None:
+            before = self._before[connection] = self._before.get(connection, b"") + data
+            if len(before) < HEADER_SIZE:
+                return
+            linked = HEADER_SIZE + decode_header(before[:HEADER_SIZE]).size + U32_WORD.size
+            if len(before) < linked:
+                return
+            reader = self._readers[connection] = FrameReader(mini_header=True)
+            data = before[linked:]
+        frames = reader.feed(data)
+        for key, number in channels.items():
+            if number == connection:
+                for frame in frames:
+                    self._message(connection, key, frame, channels)
+
+    def begin_anew(self) -> None:
+        """The migration is over, or MIGRATE_CANCEL has come: what was told counts no more."""
+        self._told.clear()
+        self._going.clear()
+
+    def _message(self, connection: int, key: ChannelKey, frame: Frame, channels: Mapping[ChannelKey, int]) -> None:
+        if connection in self._told:
+            wanted = self._told.pop(connection) & MigrateFlag.NEED_DATA_TRANSFER
+            if frame.number != MIGRATE_DATA or not wanted:
+                self.faults.append(f"message {frame.number} follows MIGRATE on {channel_name(*key)}")
+        elif frame.number == MIGRATE:
+            self._told[connection] = int.from_bytes(frame.body[:4], "little")
+            self._going.add(key)
+            if key[0] == ChannelType.MAIN:
+                early = [channel_name(*other) for other in channels if other not in self._going]
+                if early:
+                    self.faults.append(f"main is told to go before {', '.join(early)}")
+
+
 class ClientDriver:
     """Carries out what a `ClientSession` says, on the model network."""
 
@@ -101,6 +154,7 @@ class ClientDriver:
         self._trace = trace
         self._password = password
         self._checked = checked
+        self.order = HeardOrder()
         self._ends: dict[int, End] = {}
         self._numbers: dict[End, int] = {}
         self._streams: dict[int, SentStream] = {}
@@ -198,8 +252,14 @@ class ClientDriver:
     def data_received(self, end: End, data: bytes) -> None:
         """Bytes from a server."""
         if end in self._numbers:
-            self.session.data_received(self._numbers[end], data, self._clock.now)
+            connection = self._numbers[end]
+            self._listen(connection, data)
+            self.session.data_received(connection, data, self._clock.now)
             self.pump()
+
+    def _listen(self, connection: int, data: bytes) -> None:
+        current = {key: link.id for key in self.session.channels if (link := self.session.current(key)) is not None}
+        self.order.heard(connection, data, current)
 
     def connection_lost(self, end: End, reason: str) -> None:
         """A connection ended."""
@@ -213,7 +273,10 @@ class ClientDriver:
         match event:
             case c.MessageReceived(key, message) if key[0] == ChannelType.PORT and isinstance(message, vmc.VmcData):
                 self.port_received += message.data
+            case c.MigrationAborted():
+                self.order.begin_anew()
             case c.MigrationFinished(outcome):
+                self.order.begin_anew()
                 self.outcomes.append(outcome)
             case c.SessionEnded(error):
                 self.ended = event

@@ -7,6 +7,7 @@ of its own; when the process is killed nothing of it is called any more.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import socket
 from asyncio import events
 from collections.abc import Callable, Coroutine
@@ -49,6 +50,10 @@ class ProcessLoop(asyncio.AbstractEventLoop):
         for appointment in self._timers.values():
             appointment.cancel()
         self._timers.clear()
+        for task in self._tasks:
+            work = task.get_coro()
+            if inspect.iscoroutine(work) and inspect.getcoroutinestate(work) == inspect.CORO_CREATED:
+                work.close()  # it had not begun
 
     def run(self, coroutine: Coroutine[Any, Any, Any], done: Callable[[asyncio.Task[Any]], None]) -> None:
         """Start a coroutine from outside; `done` gets its task when it has ended."""
@@ -158,8 +163,8 @@ class ProcessLoop(asyncio.AbstractEventLoop):
     async def create_server(  # type: ignore[override]
         self, protocol_factory: ProtocolFactory, host: str | None = None, port: int = 0, **options: object
     ) -> DoorServer:
-        """Listen; the port has to be chosen by the caller. Options for TLS and sockets have no meaning here."""
-        address = (host or "127.0.0.1", port)
+        """Listen. Options for TLS and sockets have no meaning here."""
+        address = (host or "127.0.0.1", port or self.network.free_port())
         self._listen(address, lambda end: self._accept(end, protocol_factory()))
         return DoorServer(self, address)
 

@@ -108,6 +108,8 @@ def _unexcused(world: MovingWorld, user: User, missing: Iterable[tuple[int, int]
 def _judge_keys(world: MovingWorld, user: User) -> list[str]:
     if world.last_running is None:
         return []
+    if not user.whole_input or "management stops the source" in world.charges:
+        return []  # who connects anew presses again what is held
     guest = world.last_running.guest
     mine = set(user.presses)
     place = 0
@@ -121,7 +123,7 @@ def _judge_keys(world: MovingWorld, user: User) -> list[str]:
         lost += user.presses[start:place]
         place += 1
     lost += user.presses[place:]
-    if not user.whole_input or _guest_is_lost(world) or "management stops the source" in world.charges:
+    if _guest_is_lost(world):
         return []
     excused = {one.key for one in user.driver.handed if one.key and _is_excused(world, one.connection)}
     found = []
@@ -137,6 +139,7 @@ def _judge_keys(world: MovingWorld, user: User) -> list[str]:
 def _judge_agent(world: MovingWorld) -> list[str]:
     found = []
     for user in world.begun:
+        found += [f"{_name(user)}: {fault}" for fault in user.driver.order.faults]
         trouble = user.fault or user.session.main.agent.trouble
         if trouble:
             found.append(f"{_name(user)}: {trouble}")
@@ -169,7 +172,9 @@ def _judge_reports(world: MovingWorld) -> list[str]:
             found.append(f"everything is at rest and the conductor is still in {conductor.machine.state.value}")
     result = world.conductor.result
     if result is not None:
-        stopped = "management stops the source" in world.charges
+        # A target that has not heard that the guest is its own lets it stand still, after the conductor has looked.
+        in_doubt = any(charge.startswith("guest's connection") for charge in world.charges)
+        stopped = in_doubt or "management stops the source" in world.charges
         if result.outcome is Outcome.MOVED and not world.target.runs and not world.target.death and not stopped:
             found.append("the conductor says that the machine has moved, and it does not run at the target")
         if result.outcome is Outcome.ROLLED_BACK and not world.source.runs and not world.source.death:

@@ -18,6 +18,9 @@ WINDOW = 65536
 """Bytes that may be under way or unread in one direction; more waits at the sender."""
 
 
+FIRST_FREE_PORT = 49152
+
+
 class Reader(Protocol):
     """What an end needs of its owner."""
 
@@ -103,7 +106,7 @@ class End:
     def resume(self) -> None:
         """Read again."""
         self.reading = True
-        self.connection.network.clock.after(0, self._deliver)
+        self.connection.network.clock.after(0, self.deliver)
 
     def lose(self, reason: str) -> None:
         """The connection is gone; tell the owner."""
@@ -152,7 +155,7 @@ class End:
             return
         if not (peer._discarding and data):
             peer._arrived.append(data)
-        peer._deliver()
+        peer.deliver()
         self._refresh()
 
     def _refresh(self) -> None:
@@ -166,8 +169,9 @@ class End:
         """Bytes that have come and were not read."""
         return sum(map(len, self._arrived))
 
-    def _deliver(self) -> None:
-        while self._arrived and self.reading and not self.closed:
+    def deliver(self) -> None:
+        """Hand on what has come, if somebody reads."""
+        while self._arrived and self.reading and not self.closed and (self.owner is not None or self._discarding):
             data = self._arrived.popleft()
             if not data:
                 self.connection.gone = self.peer.closed
@@ -226,6 +230,12 @@ class Network:
         self.refusing: set[tuple[str, int]] = set()
         """Addresses that answer nobody any more."""
         self._listeners: dict[tuple[str, int], tuple[str, Acceptor]] = {}
+        self._free_port = FIRST_FREE_PORT
+
+    def free_port(self) -> int:
+        """A port that nobody has."""
+        self._free_port += 1
+        return self._free_port
 
     def listen(self, address: tuple[str, int], name: str, accept: Acceptor) -> None:
         """Hand connections to `address` to `accept`."""
@@ -252,6 +262,10 @@ class Network:
             connection = Connection(self, name, far, len(self.connections) + 1, address)
             self.connections.append(connection)
             accept(connection.far)
-            self.clock.after(self.conditions.latency, lambda: made(connection.near))
+            self.clock.after(self.conditions.latency, lambda: come(connection.near))
+
+        def come(near: End) -> None:
+            made(near)
+            near.deliver()  # who accepts may speak first
 
         self.clock.after(self.conditions.latency, try_it)
