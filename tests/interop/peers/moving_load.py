@@ -392,7 +392,7 @@ async def settle(logs: Sequence[Path], workers: Sequence[Worker]) -> Account:
     deadline = time.monotonic() + SETTLE_SECONDS
     quiet_since, before = time.monotonic(), -1
     while time.monotonic() < deadline:
-        account = judge(logs, workers)
+        account = await _judged(logs, workers)
         if account.nothing_lost:
             return account
         size = sum(path.stat().st_size for path in logs if path.exists())
@@ -401,7 +401,14 @@ async def settle(logs: Sequence[Path], workers: Sequence[Worker]) -> Account:
         elif account.troubles and time.monotonic() > quiet_since + 5:
             break
         await asyncio.sleep(0.4)
-    return judge(logs, workers)
+    return await _judged(logs, workers)
+
+
+async def _judged(logs: Sequence[Path], workers: Sequence[Worker]) -> Account:
+    """Beside the relays, which live in this process: the checksums of gigabytes take minutes, and a server does not
+    wait that long for its clients' answers.
+    """
+    return await asyncio.to_thread(judge, logs, workers)
 
 
 def judge(logs: Sequence[Path], workers: Sequence[Worker]) -> Account:
