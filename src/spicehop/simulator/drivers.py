@@ -43,6 +43,8 @@ from spicehop.wire.link import HEADER_SIZE, U32_WORD, LinkMessage, decode_header
 
 QMP_LATENCY = 0.0005
 """Seconds from a QMP command to its execution, and from there to its answer."""
+UNFLUSHED = frozenset({ChannelType.CURSOR, ChannelType.PLAYBACK, ChannelType.RECORD})
+"""Channels that libspice-server tells to go without waiting for an answer (dossier C1.4)."""
 MIGRATE, MIGRATE_DATA = 1, 2
 """The numbers of these messages on any channel (dossier B.0)."""
 
@@ -130,7 +132,7 @@ class HeardOrder:
             self._told[connection] = int.from_bytes(frame.body[:4], "little")
             self._going.add(key)
             if key[0] == ChannelType.MAIN:
-                early = [channel_name(*other) for other in channels if other not in self._going]
+                early = [channel_name(*one) for one in channels if one not in self._going and one[0] not in UNFLUSHED]
                 if early:
                     self.faults.append(f"main is told to go before {', '.join(early)}")
 
