@@ -283,3 +283,22 @@ async def test_a_client_that_was_not_here_yet_is_sent_after_the_guest(tmp_path: 
         assert await links[0].first(main.MigrateSwitchHost)
         links[0].writer.close()
         await until(lambda: bool(pair.source.completed()), "the client is gone")
+
+
+async def test_a_client_that_ends_while_the_target_is_asked_for_it_is_waited_for_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by the simulator: it was told of the target when it was gone, and SPICE_MIGRATE_COMPLETED never came."""
+    monkeypatch.setattr("spicehop.server.client_handover.OFFER_SECONDS", 0.1)
+    async with moving_pair(tmp_path, direct=True) as pair:
+        link = pair.source.control.direct_link.link
+        assert link is not None
+        link.message_received = lambda message: None  # the target's answer is lost
+        async with spicehop.connect(f"spice://127.0.0.1:{pair.source.server.port}"):
+            pair.source.control.migration.name_client_target(pair.target_address)
+            assert pair.source.handover._offered
+        await until(lambda: not list(pair.source.server.sessions), "the client is gone")
+        await asyncio.sleep(0.2)
+        assert not pair.source.handover._leaving
+        pair.move()
+        await until(lambda: bool(pair.source.completed()), "SPICE_MIGRATE_COMPLETED")

@@ -280,7 +280,9 @@ class ClientHandover:
     def turn(self, now: float) -> None:
         """Part of `LeavingDesk`."""
         for session, deadline in tuple(self._offered.items()):
-            if now >= deadline and self.target is not None:
+            if session.ended:
+                del self._offered[session]
+            elif now >= deadline and self.target is not None:
                 del self._offered[session]
                 self._tell_of_target(session, self.target)
         if self.target is not None:
