@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spicehop.client.address import parse_url
+from spicehop.client.address import parse_url, with_subject
 from spicehop.errors import UsageError
 from spicehop.migration.commands import Address
 
@@ -20,6 +20,11 @@ from spicehop.migration.commands import Address
         ("spice://192.0.2.7:65535", Address("192.0.2.7", 65535)),
         ("spice://[::1]:5901", Address("::1", 5901)),
         ("spice://[fe80::1]", Address("fe80::1", 5900)),
+        ("spice://host?port=5901", Address("host", 5901)),
+        ("spice://host?tls-port=5902", Address("host", 0, 5902)),
+        ("spice://host:5901/?tls-port=5902", Address("host", 0, 5902)),
+        ("spice://host?port=5901&tls-port=5902", Address("host", 0, 5902)),
+        ("spice+tls://[::1]:5902", Address("::1", 0, 5902)),
     ],
 )
 def test_addresses(url: str, address: Address) -> None:
@@ -40,6 +45,15 @@ def test_addresses(url: str, address: Address) -> None:
         ("spice://host:-1", "has no valid port"),
         ("spice://host:port", "has no valid port"),
         ("spice://[::1:5900", "has no valid port"),
+        ("spice://host?tls-port=0", "has no valid port"),
+        ("spice://host?tls-port=", "has no valid port"),
+        ("spice://host?tls-port=-1", "has no valid port"),
+        ("spice://host?tls-port=70000", "has no valid port"),
+        ("spice://host?tls-port=1&tls-port=2", "has no valid port"),
+        ("spice://host:1?port=2", "has no valid port"),
+        ("spice+tls://host", "names no port"),
+        ("spice+tls://host:1?tls-port=2", "has no valid port"),
+        ("spice://host:1?password=secret", "does not belong into the address"),
         ("spice://me@host:5900", "does not belong into the address"),
         ("spice://me:secret@host:5900", "does not belong into the address"),
         ("spice://host:5900/path", "goes on behind the port"),
@@ -64,3 +78,11 @@ def test_what_is_no_address(url: str, sentence: str) -> None:
 )
 def test_addresses_in_sentences(address: Address, text: str) -> None:
     assert str(address) == text
+
+
+def test_a_subject_is_of_a_certificate() -> None:
+    assert with_subject(Address("host", 0, 2), "CN=there") == Address("host", 0, 2, "CN=there")
+    with pytest.raises(UsageError, match="names no TLS port"):
+        with_subject(Address("host", 1), "CN=there")
+    with pytest.raises(UsageError, match="'there' is no subject of a certificate: a subject is written as in"):
+        with_subject(Address("host", 0, 2), "there")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -46,11 +47,14 @@ class MovingPair:
     source: Side
     target: Side
     path: Path
+    subject: str = ""
+    """Of the target's certificate, as clients are told."""
 
     @property
     def target_address(self) -> ClientTarget:
         """Where clients are sent."""
-        return ClientTarget("127.0.0.1", self.target.server.port, 0)
+        server = self.target.server
+        return ClientTarget("127.0.0.1", server.port, server.tls_port, self.subject)
 
     async def link(self) -> None:
         """Have them linked directly."""
@@ -80,13 +84,17 @@ async def moving_pair(
     seamless: bool = True,
     size: tuple[int, int] = (320, 240),
     compression: str = "lz",
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[MovingPair]:
-    """Both servers, the target waiting for the guest."""
+    """Both servers, the target waiting for the guest; with `tls` they have nothing but TLS ports."""
     sides = []
     for incoming in (False, True):
         lines: list[str] = []
         guest = DemoGuest(*size, log=lines.append)
         options = ServerOptions(
+            port=0 if tls is None else None,
+            tls_port=None if tls is None else 0,
+            tls=tls,
             run_guest=not incoming, seamless_migration=seamless, accept_unannounced=True, compression=compression
         )
         server = SpiceServer(guest, options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from spicehop.errors import ProtocolError
 from spicehop.migration import commands as c
 from spicehop.migration.session import ClientSession
 from spicehop.transport.stream import Stream, open_stream
+from spicehop.transport.tls import ServerCheck, ServerTls, tls_reason
 
 CONNECT_TIMEOUT = 10.0
 CLOSE_TIMEOUT = 2.0
@@ -27,12 +29,16 @@ class SessionRunner:
         secret: bytes,
         tell: Callable[[c.SessionEvent], None],
         written: Callable[[], None] = lambda: None,
+        check: ServerCheck | None = None,
     ) -> None:
-        """`written` is called when something has gone out, so that there is room for more."""
+        """`written` is called when something has gone out, so that there is room for more. `check` knows servers over
+        TLS; the system's authorities do without it.
+        """
         self.session = session
         self._secret = secret
         self._tell = tell
         self._written = written
+        self._check = check
         self._streams: dict[int, Stream] = {}
         self._leaving: set[Stream] = set()
         self._connecting: dict[int, asyncio.Task[None]] = {}
@@ -120,14 +126,26 @@ class SessionRunner:
     async def _connect(self, command: c.Connect) -> None:
         connection, address = command.connection, command.address
         try:
-            if not address.port:
-                raise OSError("it offers a TLS port only, and TLS was not asked for")
+            if not address.port and not address.tls_port:
+                raise OSError("it has no TLS port, and the session goes nowhere without TLS")
+            tls = None if address.port else self._tls(address.cert_subject)
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                await open_stream(connection, address.host, address.port, self)
+                await open_stream(connection, address.host, address.port or address.tls_port, self, tls=tls)
         except TimeoutError:
             self._failed(connection, f"no answer within {CONNECT_TIMEOUT:.0f} s")
         except OSError as error:
             self._failed(connection, _reason(error))
+
+    def _tls(self, subject: str) -> ServerTls:
+        """How the server is known: by its certificate's subject where one is named, else by its host (dossier C2)."""
+        if self._check is None:
+            self._check = ServerCheck()
+        if not subject:
+            return self._check.of_host()
+        try:
+            return self._check.of_subject(subject)
+        except ValueError as error:
+            raise OSError(f"the subject that its certificate should have cannot be read: {error}") from None
 
     def _failed(self, connection: int, reason: str) -> None:
         self._connecting.pop(connection, None)
@@ -211,4 +229,6 @@ def _reason(error: OSError) -> str:
     """asyncio's own text names the address again, and every address it tried."""
     if isinstance(error, ConnectionRefusedError) or "Connect call failed" in str(error):
         return "connection refused"
+    if isinstance(error, ssl.SSLError):
+        return tls_reason(error)
     return error.strerror or str(error)

@@ -1,8 +1,8 @@
 """`connect`: one session with one guest, on whichever server it is.
 
-    async with spicehop.connect("spice://127.0.0.1:5900") as session:
-        await session.keyboard.type("hello")
-        session.screenshot().save("hello.png")
+async with spicehop.connect("spice://127.0.0.1:5900") as session:
+    await session.keyboard.type("hello")
+    session.screenshot().save("hello.png")
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from spicehop.channels.inputs import InputsChannel
 from spicehop.channels.main import SCHEMES, LinkKnowledge
 from spicehop.channels.vmc import VmcChannel
-from spicehop.client.address import parse_url
+from spicehop.client.address import parse_url, with_subject
 from spicehop.client.clipboard import Clipboard
 from spicehop.client.keyboard import Keyboard
 from spicehop.client.mouse import Mouse
@@ -31,6 +32,7 @@ from spicehop.migration.commands import Address, ChannelKey, MigrationOutcome
 from spicehop.migration.session import ClientSession
 from spicehop.raster.results import Damage
 from spicehop.trace import Trace
+from spicehop.transport.tls import ServerCheck
 from spicehop.wire import base, vmc
 from spicehop.wire.constants import ChannelType
 from spicehop.wire.layout import Message
@@ -44,9 +46,11 @@ SETTLE_TIMEOUT = 5.0
 class Session:
     """A session with a guest. It goes on across migrations; `migrations` says what happened."""
 
-    def __init__(self, core: ClientSession, secret: bytes, trace: Trace | None) -> None:
+    def __init__(
+        self, core: ClientSession, secret: bytes, trace: Trace | None, check: ServerCheck | None = None
+    ) -> None:
         self._core = core
-        self._runner = SessionRunner(core, secret, self._tell, self._written)
+        self._runner = SessionRunner(core, secret, self._tell, self._written, check)
         self._trace = trace
         self._changed = asyncio.Event()
         self._ended: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
@@ -84,6 +88,11 @@ class Session:
     def server(self) -> Address:
         """The server the session is on."""
         return self._core.address
+
+    @property
+    def secure(self) -> bool:
+        """Whether it goes over TLS to the server that it is on."""
+        return not self._core.address.port
 
     @property
     def guest_name(self) -> str:
@@ -305,6 +314,8 @@ async def connect(
     url: str | Address,
     *,
     password: str | None = None,
+    ca_file: str | Path | None = None,
+    host_subject: str = "",
     schemes: tuple[str, ...] = SCHEMES,
     map_host: Mapping[str, str] | None = None,
     preferred_compression: int | None = None,
@@ -312,6 +323,11 @@ async def connect(
     trace: Trace | None = None,
 ) -> AsyncIterator[Session]:
     """Open a session with the guest behind `url` (`spice://HOST:PORT`) and close it at the end of the block.
+
+    With `spice://HOST?tls-port=PORT` it goes over TLS, and never without it. The server's certificate must be signed by
+    an authority in `ca_file` (PEM), without it by one that the system trusts, and must be the host's; with
+    `host_subject` it must have that subject instead, such as `O=Example, CN=host`. Each server that the session is sent
+    to is checked alike, by the subject that its source names.
 
     `schemes` are the migration schemes the client offers. `map_host` translates what a source says of its target
     (`HOST` or `HOST:PORT`) into an address that this client can reach (`HOST` or `HOST:PORT`), behind a proxy or NAT.
@@ -324,9 +340,12 @@ async def connect(
     if unknown:
         raise UsageError(f"{', '.join(sorted(unknown))} is not a migration scheme; they are {', '.join(SCHEMES)}")
     address = parse_url(url) if isinstance(url, str) else url
+    if host_subject:
+        address = with_subject(address, host_subject)
+    check = ServerCheck(ca_file) if ca_file is not None else None
     core = ClientSession(address, schemes=schemes, map_host=map_host, preferred_compression=preferred_compression)
     core.main.link = link
-    session = Session(core, check_password(password), trace)
+    session = Session(core, check_password(password), trace, check)
     session.start()
     try:
         await session.opened()

@@ -26,15 +26,20 @@ class HostMap:
         """`UsageError` when something in the mapping is neither `HOST` nor `HOST:PORT`."""
         self._mapping = {split_host(given): split_host(wanted) for given, wanted in (mapping or {}).items()}
 
-    def target(self, message: MigrationAddress) -> Address:
-        """The address to connect to for a message; a port of 0 or 65535 is none (dossier C7)."""
+    def target(self, message: MigrationAddress, *, secure: bool = False) -> Address:
+        """The address to connect to for a message; a port of 0 or 65535 is none (dossier C7). A session that is
+        `secure` goes nowhere but to TLS ports.
+        """
         host = bytes(message.host).split(b"\0")[0].decode("utf-8", "replace")
         port = 0 if message.port in main.NO_PORT else message.port
         tls_port = 0 if message.tls_port in main.NO_PORT else message.tls_port
         subject = bytes(message.cert_subject).rstrip(b"\0").decode("utf-8", "replace")
-        wanted = self._mapping.get((host, port)) or self._mapping.get((host, 0))
+        if secure:
+            port = 0
+        wanted = self._mapping.get((host, port or tls_port)) or self._mapping.get((host, 0))
         if wanted is not None:
-            host, port = wanted[0], wanted[1] or port
+            host = wanted[0]
+            port, tls_port = (wanted[1] or port, tls_port) if port else (0, wanted[1] or tls_port)
         return Address(host, port, tls_port, subject)
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 
 from spicehop.channels.channel import (
     ChannelEvent,
@@ -75,7 +76,9 @@ class ClientSession:
         map_host: Mapping[str, str] | None = None,
         preferred_compression: int | None = None,
     ) -> None:
-        self.address = address
+        self.secure = bool(address.tls_port)
+        """Whether the session goes over TLS from the start, and then nowhere without."""
+        self.address = replace(address, port=0) if self.secure else address
         self.generation = 0
         """Number of migrations the session has behind it."""
         self.connection_id = 0

@@ -91,7 +91,7 @@ class Travel:
                 reason = self.target.reason if self.target is not None else ""
                 if not reason and linking:
                     reason = "the machine had moved before the client had linked the target"
-                address = self._session.hosts.target(message)
+                address = self._session.hosts.target(message, secure=self._session.secure)
                 self._switch_host(address, reason or "the source told the client to switch host", now)
             case main.MigrateCancel():
                 self._session.note("migration.cancel")
@@ -138,7 +138,7 @@ class Travel:
         self._called_off.clear()
         seamless = isinstance(message, main.MigrateBeginSeamless) and SEAMLESS in self._session.main.schemes
         version = message.source_version if isinstance(message, main.MigrateBeginSeamless) else 0
-        self.target = Target(self._session.hosts.target(message), seamless, version, now)
+        self.target = Target(self._session.hosts.target(message, secure=self._session.secure), seamless, version, now)
         if not seamless:
             self.target.reason = "the source does not hand over state"
         self._deadline = now + LINKING_DEADLINE

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from typing import Protocol, cast
+
+from spicehop.transport.tls import ServerTls, tls_reason
 
 HIGH_WATER = 64 * 1024
 """Bytes written and not yet taken by the system beyond which the owner is asked to wait."""
@@ -101,8 +104,10 @@ class Stream(asyncio.Protocol):
                 return
             self.resume_reading()
             self._linger = asyncio.get_running_loop().call_later(LINGER, self.abort)
-        else:
+        else:  # TLS has no such half: it says that it ends, and drops what still comes until the peer says so too
+            self.resume_reading()
             self._transport.close()
+            self._linger = asyncio.get_running_loop().call_later(LINGER, self.abort)
 
     def abort(self) -> None:
         """Close at once."""
@@ -128,19 +133,44 @@ def _reason(error: Exception | None) -> str:
     """In words, without the number that Python puts before the system's."""
     if error is None:
         return "the peer closed it"
+    if isinstance(error, ssl.SSLError):
+        return tls_reason(error)
     return error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
 
 
-async def open_stream(connection: int, host: str, port: int, owner: StreamOwner) -> Stream:
-    """Connect by TCP; raises `OSError`."""
+class CheckedStream(Stream):
+    """A connection over TLS, of which its owner hears only when the server is the right one."""
+
+    def __init__(self, connection: int, owner: StreamOwner, tls: ServerTls) -> None:
+        super().__init__(connection, owner)
+        self._tls = tls
+        self.refusal = ""
+        """Why it is not."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.refusal = self._tls.refusal(transport.get_extra_info("ssl_object"))
+        if self.refusal:
+            self._transport = cast(asyncio.Transport, transport)
+            self.abort()
+        else:
+            super().connection_made(transport)
+
+
+async def open_stream(
+    connection: int, host: str, port: int, owner: StreamOwner, *, tls: ServerTls | None = None
+) -> Stream:
+    """Connect by TCP, and go over TLS where `tls` says how; raises `OSError`, of which `ssl.SSLError` is one."""
     if not host:
         raise OSError("no host is named")  # Python would take the empty name for this machine
-    stream = Stream(connection, owner)
+    stream = Stream(connection, owner) if tls is None else CheckedStream(connection, owner, tls)
+    context = tls.context if tls is not None else None
     try:
-        await asyncio.get_running_loop().create_connection(lambda: stream, host, port)
-    except ValueError:  # UnicodeError is one
-        raise OSError("there can be no host of that name") from None
-    except BaseException:
+        await asyncio.get_running_loop().create_connection(lambda: stream, host, port, ssl=context)
+    except BaseException as error:
         stream.abort()
+        if isinstance(error, ValueError) and not isinstance(error, OSError):  # a UnicodeError; of TLS some are both
+            raise OSError("there can be no host of that name") from None
         raise
+    if isinstance(stream, CheckedStream) and stream.refusal:
+        raise OSError(stream.refusal)
     return stream
