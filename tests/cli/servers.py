@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import socket
+import ssl
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+from certificates import Authority
 
 from spicehop.wire.link import Capabilities, LinkReply
 
@@ -40,6 +45,30 @@ def serving(answer: bytes | None, *, close: bool = True) -> Iterator[str]:
             thread.join()
             for client in clients:
                 client.close()
+
+
+@contextmanager
+def unknown_to_all() -> Iterator[str]:
+    """A server over TLS whose authority nobody knows."""
+    with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as listener:
+        pair = Authority(Path(folder)).pair()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pair.certificate, pair.key)
+
+        def serve() -> None:
+            try:
+                client, _ = listener.accept()
+                with client, context.wrap_socket(client, server_side=True):
+                    pass
+            except OSError:  # the client has hung up
+                pass
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"spice+tls://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            thread.join()
 
 
 def free_port() -> int:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
-from servers import GARBAGE, REFUSAL, free_port, serving
+from servers import GARBAGE, REFUSAL, free_port, serving, unknown_to_all
 
 from spicehop.cli.app import main
 from spicehop.migration import links
@@ -17,6 +17,13 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "failures.md"
 SESSION_COMMANDS = [["connect"], ["screenshot", "OUT.png"], ["type", "hello"]]
 
 Server = Callable[[], AbstractContextManager[str]]
+
+
+@contextmanager
+def over_tls(server: AbstractContextManager[str]) -> Iterator[str]:
+    """A server without TLS, where the client expects it."""
+    with server as address:
+        yield f"spice+tls://{address}"
 
 
 def at(address: str) -> Server:
@@ -38,6 +45,12 @@ SESSIONS: list[tuple[str, Server, str, int]] = [
      "'spice://host:port' has no valid port: write spice://HOST:PORT with a port from 1 to 65535", 2),
     ("a password in the address", at("spice://me:secret@host:1"),
      "a password does not belong into the address; give it as the password", 2),
+    ("a certificate of an unknown authority", unknown_to_all,
+     "no connection to HOST:PORT: its certificate is not accepted: unable to get local issuer certificate", 1),
+    ("no TLS at the TLS port", lambda: over_tls(serving(GARBAGE)),
+     "no connection to HOST:PORT: TLS failed: wrong version number", 1),
+    ("a TLS port that is none", at("spice://host?tls-port=0"),
+     "'spice://host?tls-port=0' has no valid port: write spice://HOST:PORT with a port from 1 to 65535", 2),
 ]  # fmt: skip
 
 FILES = [
@@ -45,6 +58,12 @@ FILES = [
      "the password file absent cannot be read: No such file or directory", 1),
     ("a password file that is not text", "connect", ["--password-file", "binary"],
      "the password file binary is not text", 2),
+    ("no CA file", "connect", ["--ca-file", "absent"],
+     "the CA file absent cannot be read: No such file or directory", 1),
+    ("a CA file without a certificate", "connect", ["--ca-file", "text"],
+     "the CA file text holds no certificate in PEM", 2),
+    ("a certificate's subject without TLS", "connect", ["--host-subject", "CN=host"],
+     "a host's subject is of its certificate, and the address names no TLS port", 2),
     ("a trace in no folder", "connect", ["--trace", "absent/trace"],
      "absent is no folder, so the trace cannot be written there", 2),
     ("a trace that is a folder", "connect", ["--trace", "."], ". is a folder; give a file name for the trace", 2),
@@ -125,7 +144,7 @@ def documented(name: str, sentence: str, code: int) -> bool:
 def test_a_session_that_cannot_be_opened(words, name: str, server: Server, sentence: str, code: int, capsys) -> None:
     with server() as address:
         assert main([words[0], address, *words[1:]]) == code
-    expected = sentence.replace("HOST:PORT", address if code == 1 else "HOST:PORT")
+    expected = sentence.replace("HOST:PORT", address.rpartition("/")[2] if code == 1 else "HOST:PORT")
     assert matches(said(capsys), expected)
     assert not Path("OUT.png").exists()
     assert documented(name, sentence, code)

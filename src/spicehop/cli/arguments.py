@@ -18,7 +18,7 @@ PASSWORD_VARIABLE = "SPICEHOP_PASSWORD"
 
 
 def server_address(text: str) -> Address:
-    """The server that `text` names: `spice://HOST[:PORT]`, or `HOST:PORT` alone.
+    """The server that `text` names: `spice://HOST[:PORT]`, `spice://HOST?tls-port=PORT`, or `HOST:PORT` alone.
 
     Raises UsageError with a sentence that says what is wrong.
     """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spicehop.cli.session import MapHost, PasswordFile, SessionOptions, TraceFile, Url, run
+from spicehop.cli.session import CaFile, HostSubject, MapHost, PasswordFile, SessionOptions, TraceFile, Url, run
 
 if TYPE_CHECKING:
     from spicehop.client import Session
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 def command(
     url: Url,
     password_file: PasswordFile = None,
+    ca_file: CaFile = None,
+    host_subject: HostSubject = None,
     trace: TraceFile = None,
     map_host: MapHost = None,
     seconds: Annotated[float | None, typer.Option(min=0.0, help="Disconnect after so long; else at Ctrl-C.")] = None,
@@ -26,7 +28,7 @@ def command(
 
     A line is printed for every change: channels, mouse mode, agent, migrations.
     """
-    options = SessionOptions(url, password_file, tuple(map_host or ()), trace)
+    options = SessionOptions(url, password_file, tuple(map_host or ()), trace, ca_file, host_subject)
     watch = Watch(quiet=as_json)
     try:
         run(lambda: watch.session(options, seconds))
@@ -73,6 +75,7 @@ def status(session: Session) -> dict[str, object]:
     core = session.core
     return {
         "server": str(session.server),
+        "tls": session.secure,
         "guest": session.guest_name,
         "connection_id": core.connection_id,
         "channels": sorted(channel.name for channel in core.channels.values() if channel.connected),
@@ -100,7 +103,11 @@ def status(session: Session) -> dict[str, object]:
 def lines(session: Session) -> dict[str, str]:
     """The session now, in lines for people, by what they are about."""
     core = session.core
-    shown = {"server": f"connected to {session.server}" + (f", {session.guest_name}" if session.guest_name else "")}
+    shown = {
+        "server": f"connected to {session.server}"
+        + (" over TLS" if session.secure else "")
+        + (f", {session.guest_name}" if session.guest_name else "")
+    }
     channels = [channel.name for channel in core.channels.values() if channel.connected]
     shown["channels"] = f"channels: {', '.join(channels)}"
     shown["mouse"] = f"mouse mode: {mouse_mode(session)}"

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from spicehop.cli.arguments import writable
-from spicehop.cli.session import PasswordFile, SessionOptions, TraceFile, Url, run
+from spicehop.cli.session import CaFile, HostSubject, PasswordFile, SessionOptions, TraceFile, Url, run
 from spicehop.errors import OperationError, StateError, UsageError
 
 
@@ -18,6 +18,8 @@ def command(
     url: Url,
     out: Annotated[Path, typer.Argument(metavar="OUT.png", help="Where to write the picture.")],
     password_file: PasswordFile = None,
+    ca_file: CaFile = None,
+    host_subject: HostSubject = None,
     trace: TraceFile = None,
     display: Annotated[int, typer.Option(min=0, max=255, help="Which display, when there are several.")] = 0,
     wait: Annotated[float, typer.Option(min=0.0, help="Seconds to wait for a picture.")] = 10.0,
@@ -27,7 +29,7 @@ def command(
     if out.suffix.lower() != ".png":
         raise UsageError(f"{out} does not end in .png, the one format that is written")
     writable(out, "the picture")
-    options = SessionOptions(url, password_file, trace=trace)
+    options = SessionOptions(url, password_file, trace=trace, ca_file=ca_file, host_subject=host_subject)
     width, height = run(lambda: _save(options, out, display, wait))
     if as_json:
         typer.echo(json.dumps({"file": str(out), "width": width, "height": height}))

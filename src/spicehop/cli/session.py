@@ -20,13 +20,29 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Url = Annotated[str, typer.Argument(metavar="URL", help="The server: spice://HOST[:PORT], or HOST:PORT.")]
+Url = Annotated[
+    str,
+    typer.Argument(
+        metavar="URL", help="The server: spice://HOST[:PORT], HOST:PORT, or spice://HOST?tls-port=PORT over TLS."
+    ),
+]
 PasswordFile = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
         help=f"File whose first line is the password; - is standard input. Else ${PASSWORD_VARIABLE} is taken.",
     ),
+]
+CaFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Over TLS: the authorities (PEM) that sign servers' certificates. Else the system's are taken.",
+    ),
+]
+HostSubject = Annotated[
+    str | None,
+    typer.Option(metavar="SUBJECT", help="Over TLS: the subject that the certificate must have, in place of the host."),
 ]
 MapHost = Annotated[
     list[str] | None,
@@ -43,6 +59,8 @@ class SessionOptions:
     password_file: Path | None = None
     map_host: tuple[str, ...] = ()
     trace: Path | None = None
+    ca_file: Path | None = None
+    host_subject: str | None = None
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Session]:
@@ -55,7 +73,14 @@ class SessionOptions:
 
         sinks = (FileSink(self.trace),) if self.trace is not None else ()
         with Trace("client", time.monotonic, *sinks) as trace:
-            async with connect(address, password=secret, map_host=mapping, trace=trace) as session:
+            async with connect(
+                address,
+                password=secret,
+                ca_file=self.ca_file,
+                host_subject=self.host_subject or "",
+                map_host=mapping,
+                trace=trace,
+            ) as session:
                 yield session
 
 

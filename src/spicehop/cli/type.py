@@ -8,13 +8,15 @@ from typing import Annotated
 
 import typer
 
-from spicehop.cli.session import MapHost, PasswordFile, SessionOptions, TraceFile, Url, run
+from spicehop.cli.session import CaFile, HostSubject, MapHost, PasswordFile, SessionOptions, TraceFile, Url, run
 
 
 def command(
     url: Url,
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What to type, as on a US keyboard.")],
     password_file: PasswordFile = None,
+    ca_file: CaFile = None,
+    host_subject: HostSubject = None,
     trace: TraceFile = None,
     map_host: MapHost = None,
     enter: Annotated[bool, typer.Option("--enter", help="Press Enter behind the text.")] = False,
@@ -25,7 +27,7 @@ def command(
 
     The text is shown to every user of this machine while the command runs: type no passwords with it.
     """
-    options = SessionOptions(url, password_file, tuple(map_host or ()), trace)
+    options = SessionOptions(url, password_file, tuple(map_host or ()), trace, ca_file, host_subject)
     whole = text + ("\n" if enter else "")
     run(lambda: _type(options, whole, 1 / rate))
     if as_json:
