@@ -74,7 +74,7 @@ SETTINGS = (
     Setting("our client", ("own",)),
     Setting("two spice-gtk", ("spice-gtk", "spice-gtk")),
     Setting("spice-gtk, TLS and ticket", tls=True, ticket=True),
-    Setting("our client, ticket", ("own",), ticket=True),
+    Setting("our client, TLS and ticket", ("own",), tls=True, ticket=True),
     Setting("spice-gtk, 50 ms each way", latency=0.05, clipboard=2 * MEGABYTE),
     Setting("our client, 50 ms each way", ("own",), latency=0.05, clipboard=2 * MEGABYTE),
 )
@@ -122,8 +122,9 @@ class Lab:
         for number, kind in enumerate(self.setting.clients):
             mine = (SECOND_CODES, SECOND_HELD) if number else (FIRST_CODES,)
             if kind == "own":
+                port = f":{here.port}" if self.ca is None else f"?tls-port={here.tls_port}"
                 session = await self.stack.enter_async_context(
-                    spicehop.connect(f"spice://127.0.0.1:{here.port}", password=self.secret)
+                    spicehop.connect(f"spice://127.0.0.1{port}", password=self.secret, ca_file=self.ca)
                 )
                 self.workers.append(OwnWorker(session, *mine))
                 continue
