@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from captured import CapturedConnection, drawn, read_captures
+from captured import CapturedConnection, CapturedMessage, drawn, image_of, read_captures, sends_pixels
 from certificates import Authority
 from gtk_driver import GtkClient
 from migration_lab import repetitions
 from moving_load import (
     F7,
+    F11,
+    F12,
     FIRST_CODES,
     SECOND_CODES,
     SECOND_HELD,
@@ -42,7 +44,9 @@ import spicehop
 from spicehop.demo.moving_servers import Move, MovingServers
 from spicehop.demo.serial import parse_serial, read_serial
 from spicehop.demo.server_process import ANYBODY
+from spicehop.guests.demo.scene import MENU_SURFACE, PLANET_SURFACE
 from spicehop.wire.constants import ChannelType
+from spicehop.wire.image import FromCache, SurfaceImage
 
 pytestmark = pytest.mark.peers
 StartGtkClient = Callable[..., Awaitable[GtkClient]]
@@ -398,3 +402,57 @@ async def test_only_what_has_changed_between_the_servers_is_drawn(
             assert area == (0 if number else 64 * 64)
             await assert_shows_the_guest(worker, lab.servers.here, tmp_path)
         (await lab.settle()).assert_nothing_lost()
+
+
+@CARRIERS
+@pytest.mark.parametrize("kind", ["spice-gtk", "own"])
+async def test_what_the_client_keeps_is_used_and_not_sent_again(
+    start_gtk_client: StartGtkClient, tmp_path: Path, report: Report, carrier: str, kind: str
+) -> None:
+    """Off-screen surfaces and cached images that the source has given it, at the target: not a pixel is sent.
+
+    The planet, a surface, goes to another place and back; the menu, a surface as long as it is open, opens and closes.
+    """
+    async with moving_lab(tmp_path, carrier, Setting(kind, (kind,)), captures=True, program=LAB_SERVER) as lab:
+        await lab.connect(start_gtk_client)
+        (worker,) = lab.workers
+        lab.begin(None)
+        await asyncio.sleep(0.5)
+        tap(worker, F7)
+        await frozen(lab.servers.logs)
+        await asyncio.sleep(1.5)
+        for key in (F11, F11, F11, F11, F12, F12, F12):  # all that is seen of both; the menu is open in the end
+            tap(worker, key)
+            await asyncio.sleep(0.3)
+        (display,) = lab.displays_at_the_target()
+        known = {image.descriptor.id for image in map(image_of, display.sent()) if image is not None}
+        for _ in range(repetitions(2)):
+            lab.assert_moved(await lab.servers.move(), carrier=carrier)
+            await asyncio.sleep(0.5)
+            (display,) = lab.displays_at_the_target()
+            assert drawn(display) == []
+            for number, key in enumerate((F11, F11, F12, F12)):
+                before = len(display.sent())
+                tap(worker, key)
+                await asyncio.sleep(0.5)
+                (display,) = lab.displays_at_the_target()
+                said = display.sent()[before:]
+                report(f"key {number}", [(one.name, one.size, _source_of(one)) for one in said])
+                await assert_shows_the_guest(worker, lab.servers.here, tmp_path)
+            sent = display.sent()
+            assert not [one for one in sent if sends_pixels(one)]
+            images = [image for image in map(image_of, sent) if image is not None]
+            surfaces = [one.payload.surface_id for one in images if isinstance(one.payload, SurfaceImage)]
+            cached = {one.descriptor.id for one in images if isinstance(one.payload, FromCache)}
+            assert surfaces.count(PLANET_SURFACE) == 2
+            assert cached
+            assert cached <= known
+            created = [one.decoded().surface_id for one in sent if one.name == "SURFACE_CREATE"]  # type: ignore[attr-defined]
+            assert created == [MENU_SURFACE]  # the menu is opened once, and had been closed
+        (await lab.settle()).assert_nothing_lost()
+
+
+def _source_of(message: CapturedMessage) -> str:
+    """Where what it draws comes from."""
+    image = image_of(message)
+    return "" if image is None else type(image.payload).__name__

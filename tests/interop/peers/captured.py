@@ -9,7 +9,9 @@ from pathlib import Path
 from relay import TO_CLIENT, TO_SERVER, Passage
 
 from spicehop.wire.constants import ChannelType, Direction, channel_name
+from spicehop.wire.drawing import DrawCopy
 from spicehop.wire.framing import FrameReader
+from spicehop.wire.image import FromCache, Image, SurfaceImage
 from spicehop.wire.layout import Message
 from spicehop.wire.link import HEADER_SIZE, LinkMessage, decode_header
 from spicehop.wire.registry import decode, name_of
@@ -103,6 +105,20 @@ class _Times:
             self._at, size = next(self._pieces)
             self._end += size
         return self._at
+
+
+def image_of(message: CapturedMessage) -> Image | None:
+    """The image that a message draws, if it draws one; of ours no other draws any."""
+    word = message.decoded()
+    return word.source if isinstance(word, DrawCopy) else None
+
+
+def sends_pixels(message: CapturedMessage) -> bool:
+    """Whether there are pixels in it, and not only the name of something that the client has."""
+    image = image_of(message)
+    if image is None:
+        return message.name.startswith("STREAM_DATA")
+    return not isinstance(image.payload, FromCache | SurfaceImage)
 
 
 def drawn(connection: CapturedConnection, *, after: float = 0.0) -> list[CapturedMessage]:

@@ -39,7 +39,7 @@ from spicehop.guests.demo.fnv import FNV_START, fnv1a
 
 ECHO_PORT = "org.example.echo.0"
 LEFT_SHIFT, RIGHT_SHIFT = 42, 54
-F5, F6, F7 = 63, 64, 65
+F5, F6, F7, F11, F12 = 63, 64, 65, 87, 88
 COMMANDS = (F5, F6, F7)
 FIRST_CODES = KeyPlan().codes(20_000)
 FIRST_HELD = LEFT_SHIFT
