@@ -31,7 +31,7 @@ from spicehop.guests.interface import Pixels
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "interop" / "peers"))
 
-from gtk_driver import GtkClient  # type: ignore[import-not-found]
+from spicehop.demo.gtk_client import GtkClient
 
 SETTLE = 3.0  # seconds in which a video ends and its place is made exact
 REFERENCES = {

@@ -12,9 +12,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 sys.path.insert(0, str(Path(__file__).with_name("peers")))
 
-from gtk_driver import GtkClient
 from migration_lab import Lab
 
+from spicehop.demo.gtk_client import GtkClient
 from spicehop.demo.guest_image import GuestImage
 
 StartGtkClient = Callable[..., Awaitable[GtkClient]]

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gtk_driver import GtkClient
 from qemu.qmp import QMPClient
 
 import spicehop
 from spicehop.conductor import Conductor, Options, migrate
+from spicehop.demo.gtk_client import GtkClient
 from spicehop.errors import ConnectError
 from spicehop.migration.conducting_events import Peer, StepReported
 from spicehop.migration.conducting_result import Fate, Outcome, Result

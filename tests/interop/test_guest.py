@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gtk_driver import GtkClient
 from PIL import Image
 from qemu.qmp import QMPClient
 
+from spicehop.demo.gtk_client import GtkClient
 from spicehop.demo.keys import KeyPlan, SentKey, StandStill, charge, count_keys
 from spicehop.demo.payload import clipboard_text, count_port, fnv1a
 from spicehop.demo.qemu import QemuOptions, QemuProcess

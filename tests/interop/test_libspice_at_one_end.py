@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 from captured import CapturedConnection, CapturedMessage, read_captures
-from gtk_driver import GtkClient
 from migration_lab import FREEZE_CODE, GRAB_CODE, Lab, Machine, until
 from relay import Relay
 from scripted_agent import CAPABILITIES, ScriptedAgent
 
 from spicehop.conductor.qmp import QmpAddress, QmpPeer
+from spicehop.demo.gtk_client import GtkClient
 from spicehop.demo.payload import clipboard_text, fnv1a, numbered_bytes
 from spicehop.demo.qemu import QemuOptions
 from spicehop.demo.serial import read_serial

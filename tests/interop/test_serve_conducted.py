@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gtk_driver import GtkClient
 from waiting import until
 
 from spicehop.conductor import Options, migrate
+from spicehop.demo.gtk_client import GtkClient
 from spicehop.demo.moving_servers import Monitor
 from spicehop.demo.serial import read_serial
 from spicehop.demo.server_process import ServerProcess

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 from certificates import Authority
-from gtk_driver import GtkClient
 from PIL import Image
 from qemu.qmp import EventListener, QMPClient
 
 import spicehop
 from spicehop.channels.serving.sasl import PLAIN, SaslUsers, Verifier
+from spicehop.demo.gtk_client import GtkClient
 from spicehop.demo.qemu import free_port
 from spicehop.errors import SpicehopError
 from spicehop.guests.demo import DemoGuest

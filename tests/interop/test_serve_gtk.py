@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from gtk_driver import GtkClient
 from served_demo import LETTERS, assert_shows, freeze, serving, session_open, work
 from waiting import until
 
 from spicehop.channels.serving.record import ServerRecord
+from spicehop.demo.gtk_client import GtkClient
 from spicehop.server import ServerOptions, tls_context
 from spicehop.wire.constants import AudioMode, ChannelType
 

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from gtk_driver import GtkClient
 from served_demo import ENTER, F7, F8, LETTERS, ServerProcess, session_open
 from waiting import until
 
+from spicehop.demo.gtk_client import GtkClient
 from spicehop.guests.demo.geometry import Geometry
 from spicehop.guests.demo.scene import WindowKind
 

@@ -14,7 +14,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
-from gtk_driver import GtkClient
 from moving_load import (
     F7,
     FIRST_CODES,
@@ -32,6 +31,7 @@ from moving_load import (
 from waiting import until
 
 import spicehop
+from spicehop.demo.gtk_client import GtkClient
 from spicehop.demo.moving_servers import Monitor, Move, MovingServers
 from spicehop.demo.serial import read_serial
 

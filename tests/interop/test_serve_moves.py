@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from gtk_driver import GtkClient
 from waiting import until
 
 from spicehop.conductor.qmp import QmpAddress, QmpPeer
+from spicehop.demo.gtk_client import GtkClient
 from spicehop.demo.serial import read_serial
 from spicehop.demo.server_process import ServerProcess
 

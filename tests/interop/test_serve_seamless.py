@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 from captured import CapturedConnection, CapturedMessage, drawn, image_of, read_captures, sends_pixels
 from certificates import Authority
-from gtk_driver import GtkClient
 from migration_lab import repetitions
 from moving_load import (
     F7,
@@ -41,6 +40,7 @@ from relay import Relay
 from waiting import until
 
 import spicehop
+from spicehop.demo.gtk_client import GtkClient
 from spicehop.demo.moving_servers import Move, MovingServers
 from spicehop.demo.serial import parse_serial, read_serial
 from spicehop.demo.server_process import ANYBODY

@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from gtk_driver import GtkClient
 from served_demo import ServerProcess
 from virtual_screen import VirtualScreen
 from waiting import until
 
+from spicehop.demo.gtk_client import GtkClient
 from spicehop.guests.demo.fnv import fnv1a
 from spicehop.wire.agent_constants import AgentCap
 

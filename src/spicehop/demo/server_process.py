@@ -82,7 +82,7 @@ class ServerProcess:
             path.unlink(missing_ok=True)
         with self.log.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *_ending_with_us(),
+                *ending_with_us("TERM"),
                 *(sys.executable, *self._program, "serve", "--json", "--guest", "demo", "--control", self.control),
                 *("--guest-log", str(self.guest_log), "--trace", str(self.trace), *self._arguments),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -131,6 +131,6 @@ class ServerProcess:
         return said[-1].removeprefix("spicehop: ") if said else "it gave no reason"
 
 
-def _ending_with_us() -> tuple[str, ...]:
-    """What in front of a command line has the kernel end the process when this one dies."""
-    return ("setpriv", "--pdeathsig", "TERM", "--") if shutil.which("setpriv") else ()
+def ending_with_us(how: str) -> tuple[str, ...]:
+    """What in front of a command line has the kernel end the process when this one dies, by the signal named `how`."""
+    return ("setpriv", "--pdeathsig", how, "--") if shutil.which("setpriv") else ()

@@ -24,12 +24,12 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from gtk_driver import GtkClient
 from PIL import Image
 from waiting import until
 
 from spicehop.client import Session
 from spicehop.client.ports import Port
+from spicehop.demo.gtk_client import GtkClient
 from spicehop.demo.keys import KeyPlan, align
 from spicehop.demo.moving_servers import Place
 from spicehop.demo.payload import clipboard_text, poured_bytes

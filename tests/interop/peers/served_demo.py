@@ -15,10 +15,10 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from gtk_driver import GtkClient
 from PIL import Image
 from waiting import until
 
+from spicehop.demo.gtk_client import GtkClient
 from spicehop.guests.demo import DemoGuest
 from spicehop.guests.demo.geometry import Geometry
 from spicehop.guests.demo.scene import WindowKind

@@ -1,12 +1,15 @@
 #!/usr/bin/python3
 """The stock client without a screen: spice-gtk, told what to do by JSON lines, telling what happens by JSON lines.
 
-    gtk_client.py HOST PORT [--username NAME] [--password WORD] [--ca-file FILE --tls-port PORT] [--echo FILE]
+    gtk_script.py HOST PORT [--username NAME] [--password WORD] [--ca-file FILE --tls-port PORT] [--echo FILE]
                   [--except TEXT]
+    gtk_script.py --version
 
-Where criticals are fatal (`G_DEBUG=fatal-criticals`), one with exactly that text is not.
+The second prints the version of spice-gtk, and fails where it is not installed. Where criticals are fatal
+(`G_DEBUG=fatal-criticals`), one with exactly the TEXT is not.
 
-Needs the Python that has `gi`, which is Debian's own. Commands come on standard input, one object a line with `do`:
+Needs the Python that has `gi`, which is Debian's own, and nothing of this package: `gtk_client.py` starts it. Commands
+come on standard input, one object a line with `do`:
 
     keys codes=[...] hz=50      type these scan codes; `typed` when all are
     key code=63                 one key, pressed and released
@@ -36,6 +39,8 @@ Needs the Python that has `gi`, which is Debian's own. Commands come on standard
 Each line printed is an object with `event` and `t`, CLOCK_MONOTONIC seconds.
 """
 
+from __future__ import annotations
+
 import argparse
 import collections
 import ctypes
@@ -45,6 +50,8 @@ import os
 import struct
 import sys
 import time
+from collections.abc import Callable, Sequence
+from typing import Any, BinaryIO
 
 import gi
 
@@ -94,34 +101,36 @@ FatalHandler = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_char_p, ctypes.c_int, cty
 glib.g_test_log_set_fatal_handler.argtypes = [FatalHandler, pointer]
 
 
-def say(event, **detail):
+def say(event: str, **detail: object) -> None:
     print(json.dumps({"event": event, "t": round(time.monotonic(), 6), **detail}), flush=True)
 
 
-def address(thing):
+def address(thing: Any) -> ctypes.c_void_p:
     """The C address of a GObject: PyGObject's hash is that."""
     return ctypes.c_void_p(thing if isinstance(thing, int) else hash(thing))
 
 
-def listen(thing, signal, handler):
+def listen(thing: Any, signal: str, handler: Callable[..., object]) -> None:
     """GObject's connect, which Session.connect and Channel.connect hide."""
     GObject.Object.connect(thing, signal, handler)
 
 
-def checksum(data):
-    if len(data) > SUMMED:
-        return None
+def fnv1a(data: bytes) -> int:
     value = 0x811C9DC5
     for byte in data:
         value = ((value ^ byte) * 0x01000193) & 0xFFFFFFFF
     return value
 
 
-def numbered_text(size):
+def checksum(data: bytes) -> int | None:
+    return fnv1a(data) if len(data) <= SUMMED else None
+
+
+def numbered_text(size: int) -> bytes:
     return b"".join(b"clip %08d\n" % number for number in range(-(-size // 14)))[:size]
 
 
-def pattern_bytes(offset, size):
+def pattern_bytes(offset: int, size: int) -> bytes:
     first = offset % len(PATTERN)
     part = PATTERN[first : first + size]
     while len(part) < size:
@@ -130,38 +139,39 @@ def pattern_bytes(offset, size):
 
 
 class Client:
-    def __init__(self, session, loop, echo):
+    def __init__(self, session: Any, loop: Any, echo: BinaryIO) -> None:
         self.session = session
         self.loop = loop
         self.echo = echo
         self.unfinished = b""
-        self.channels = {}
-        self.kept = []  # C callbacks and buffers that spice-gtk goes on using
+        self.channels: dict[str, Any] = {}
+        self.kept: list[Any] = []  # C callbacks and buffers that spice-gtk goes on using
         self.port_sent = 0
         self.port_received = 0
         self.keys_typed = 0
-        self.key_events = []
+        self.key_events: list[tuple[int, int, float]] = []
         self.typing = False
         self.pouring = False
         self.poured = 0
         self.flowed_back = 0
         self.flowed_at = 0.0
         self.flow_is_right = True
-        self.under_way = collections.deque()  # buffers of what is poured, with their ends
+        self.under_way: collections.deque[tuple[int, Any]] = collections.deque()
+        """Buffers of what is poured, with their ends."""
         self.sound_bytes = 0
         self.sound_peak = 0  # the largest high byte of a sample: not 0 when something can be heard
         self.offered = b""
         self.watches = False
-        self.frames = []
+        self.frames: list[int] = []
         listen(session, "channel-new", self.channel_came)
         listen(session, "channel-destroy", lambda _, channel: say("channel-gone", kind=type(channel).__name__))
         listen(session, "disconnected", lambda _: say("disconnected"))
         listen(session, "notify::migration-state", self.migration_state_changed)
 
-    def migration_state_changed(self, session, _):
+    def migration_state_changed(self, session: Any, _: object) -> None:
         say("migration-state", state=session.get_property("migration-state").value_nick)
 
-    def channel_came(self, _, channel):
+    def channel_came(self, _: object, channel: Any) -> None:
         kind = type(channel).__name__
         say("channel-came", kind=kind, id=channel.get_property("channel-id"))
         listen(channel, "channel-event", lambda _, event: say("channel-event", kind=kind, what=event.value_nick))
@@ -184,7 +194,7 @@ class Client:
             listen(channel, "port-data", self.port_data_came)
         Spice.Channel.connect(channel)
 
-    def watch_main(self, main):
+    def watch_main(self, main: Any) -> None:
         listen(main, "main-agent-update", lambda c: say("agent", connected=c.get_property("agent-connected")))
         listen(main, "main-mouse-update", lambda c: say("mouse-mode", mode=c.get_property("mouse-mode")))
         listen(main, "main-clipboard-selection-request", self.clipboard_requested)
@@ -197,7 +207,7 @@ class Client:
             function = ctypes.cast(wrapped, pointer)
             objects.g_signal_connect_data(address(main), signal.encode(), function, None, None, 0)
 
-    def clipboard_requested(self, main, selection, kind):
+    def clipboard_requested(self, main: Any, selection: int, kind: int) -> bool:
         buffer = ctypes.create_string_buffer(self.offered, len(self.offered))
         self.kept.append(buffer)
         length = len(self.offered)
@@ -205,23 +215,23 @@ class Client:
         say("clipboard-given", size=length)
         return True
 
-    def clipboard_offered(self, main, selection, _types, _count, _data):
+    def clipboard_offered(self, main: Any, selection: int, _types: object, _count: int, _data: object) -> int:
         say("clipboard-offered", selection=selection)
         library.spice_main_channel_clipboard_selection_request(main, selection, TEXT)
         return 1
 
-    def clipboard_came(self, _main, _selection, kind, data, size, _data):
+    def clipboard_came(self, _main: object, _selection: int, kind: int, data: int, size: int, _data: object) -> None:
         text = ctypes.string_at(data, size)
         say("clipboard", kind=kind, size=size, checksum=checksum(text), numbered=text == numbered_text(size))
 
-    def port_changed(self, port, _):
+    def port_changed(self, port: Any, _: object) -> None:
         say("port", name=port.get_property("port-name"), opened=port.get_property("port-opened"))
 
-    def sound_came(self, _, data, size):
+    def sound_came(self, _: object, data: Any, size: int) -> None:
         self.sound_bytes += size
         self.sound_peak = max(self.sound_peak, *ctypes.string_at(address(data), size)[1::2])
 
-    def port_data_came(self, _, data, size):
+    def port_data_came(self, _: object, data: Any, size: int) -> None:
         if self.poured:
             self.flow_back(ctypes.string_at(address(data), size))
             return
@@ -230,12 +240,12 @@ class Client:
 
     # What a command asks for.
 
-    def do_keys(self, codes, hz):
+    def do_keys(self, codes: Sequence[int], hz: float) -> None:
         """Presses at each tick of `hz` and releases half a tick later, as the channel at that moment takes it."""
         left = list(enumerate(codes))
-        held = []
+        held: list[int] = []
 
-        def step():
+        def step() -> bool:
             inputs = self.channels["InputsChannel"]
             if held:
                 inputs.key_release(held.pop())
@@ -251,17 +261,17 @@ class Client:
 
         GLib.timeout_add(max(1, int(500 / hz)), step)
 
-    def do_key(self, code):
+    def do_key(self, code: int) -> None:
         self.channels["InputsChannel"].key_press(code)
         self.channels["InputsChannel"].key_release(code)
 
-    def do_type(self, codes, hz):
+    def do_type(self, codes: Sequence[int], hz: float) -> None:
         """As `keys`, until `stop-typing`; notes each event when the channel takes it."""
         following = itertools.cycle(codes)
         self.typing = True
-        held = []
+        held: list[int] = []
 
-        def step():
+        def step() -> bool:
             if held:
                 self.do_up(held.pop())
             elif self.typing:
@@ -273,18 +283,18 @@ class Client:
 
         GLib.timeout_add(max(1, int(500 / hz)), step)
 
-    def do_down(self, code):
+    def do_down(self, code: int) -> None:
         self.channels["InputsChannel"].key_press(code)
         self.key_events.append((code, 1, time.monotonic()))
 
-    def do_up(self, code):
+    def do_up(self, code: int) -> None:
         self.channels["InputsChannel"].key_release(code)
         self.key_events.append((code, 0, time.monotonic()))
 
-    def do_stop_typing(self, file):
+    def do_stop_typing(self, file: str) -> None:
         self.typing = False
 
-        def tell():
+        def tell() -> bool:
             with open(file, "w") as events:
                 json.dump(self.key_events, events)
             say("typing-stopped", count=len(self.key_events), file=file)
@@ -292,12 +302,12 @@ class Client:
 
         GLib.timeout_add(100, tell)
 
-    def do_pour(self, rate, piece, window):
+    def do_pour(self, rate: float, piece: int, window: int) -> None:
         self.pouring = True
         self.flowed_at = time.monotonic()
-        due = [self.poured, time.monotonic()]
+        due: list[float] = [self.poured, time.monotonic()]
 
-        def step():
+        def step() -> bool:
             if not self.pouring:
                 return False
             wanted = due[0] + rate * (time.monotonic() - due[1])
@@ -309,14 +319,14 @@ class Client:
 
         GLib.timeout_add(10, step)
 
-    def pour_piece(self, piece):
+    def pour_piece(self, piece: int) -> None:
         buffer = ctypes.create_string_buffer(pattern_bytes(self.poured, piece), piece)
         self.poured += piece
         self.under_way.append((self.poured, buffer))
         port = address(self.channels["PortChannel"])
         library.spice_port_channel_write_async(port, buffer, piece, None, None, None)
 
-    def flow_back(self, data):
+    def flow_back(self, data: bytes) -> None:
         expected = pattern_bytes(self.flowed_back, len(data))
         if self.flow_is_right and data != expected:
             self.flow_is_right = False
@@ -328,10 +338,10 @@ class Client:
         while self.under_way and self.under_way[0][0] <= self.flowed_back:
             self.under_way.popleft()
 
-    def do_stop_pouring(self):
+    def do_stop_pouring(self) -> None:
         self.pouring = False
 
-        def look():
+        def look() -> bool:
             if self.flowed_back < self.poured and time.monotonic() < self.flowed_at + PATIENCE_SECONDS:
                 return True
             say("poured", sent=self.poured, echoed=self.flowed_back, right=self.flow_is_right)
@@ -339,13 +349,13 @@ class Client:
 
         GLib.timeout_add(TICK_MS, look)
 
-    def do_write(self, text):
+    def do_write(self, text: str) -> None:
         self.write_port(text.encode())
 
-    def do_stream(self, size, rate, window=1 << 18):
+    def do_stream(self, size: int, rate: int, window: int = 1 << 18) -> None:
         end = self.port_sent + size
 
-        def step():
+        def step() -> bool:
             room = window - (self.port_sent - self.port_received)
             take = min(rate * TICK_MS // 1000, room, end - self.port_sent)
             if take > 0:
@@ -359,20 +369,20 @@ class Client:
 
         GLib.timeout_add(TICK_MS, step)
 
-    def write_port(self, data):
+    def write_port(self, data: bytes) -> None:
         buffer = ctypes.create_string_buffer(data, len(data))
         self.kept.append(buffer)
         port = address(self.channels["PortChannel"])
         library.spice_port_channel_write_async(port, buffer, len(data), None, None, None)
         self.port_sent += len(data)
 
-    def do_offer(self, size):
+    def do_offer(self, size: int) -> None:
         self.offered = numbered_text(size)
         kinds = (unsigned * 1)(TEXT)
         library.spice_main_channel_clipboard_selection_grab(address(self.channels["MainChannel"]), 0, kinds, 1)
         say("offered", size=size, checksum=checksum(self.offered))
 
-    def do_save(self, file):
+    def do_save(self, file: str) -> None:
         primary = Primary()
         display = address(self.channels["DisplayChannel"])
         if not library.spice_display_channel_get_primary(display, 0, ctypes.byref(primary)) or not primary.data:
@@ -388,7 +398,7 @@ class Client:
                 picture.write(colours)
         say("saved", file=file, width=primary.width, height=primary.height)
 
-    def look(self):
+    def look(self) -> None:
         """Something was drawn: note the number of the frame when all of its stamp is there."""
         primary = Primary()
         display = address(self.channels["DisplayChannel"])
@@ -399,50 +409,50 @@ class Client:
         for row in range(4):
             cells = ctypes.string_at(first + row * STAMP_CELL * primary.stride, 16 * 4 * STAMP_CELL)[:: 4 * STAMP_CELL]
             words.append(int("".join("1" if cell > 127 else "0" for cell in cells), 2))
-        check = checksum(struct.pack(">HH", words[1], words[2]))
+        check = fnv1a(struct.pack(">HH", words[1], words[2]))
         if words[0] == STAMP_MARK and words[3] == (check >> 16 ^ check) & 0xFFFF:
             number = words[1] << 16 | words[2]
             if self.frames[-1:] != [number]:
                 self.frames.append(number)
 
-    def do_watch(self):
+    def do_watch(self) -> None:
         self.watches = True
 
-    def do_watched(self):
+    def do_watched(self) -> None:
         self.watches = False
         say("watched", frames=self.frames)
 
-    def do_agent(self):
+    def do_agent(self) -> None:
         main = self.channels["MainChannel"]
         say("agent-can", capabilities=[bit for bit in range(32) if main.agent_test_capability(bit)])
 
-    def do_totals(self):
+    def do_totals(self) -> None:
         port = {"port_sent": self.port_sent, "port_received": self.port_received}
         display = self.channels.get("DisplayChannel")
         pictures = display.get_property("total-read-bytes") if display is not None else 0
         sound = {"sound": self.sound_bytes, "peak": self.sound_peak}
         say("totals", keys=self.keys_typed, **port, **sound, display_bytes=pictures)
 
-    def do_mode(self, mode):
+    def do_mode(self, mode: int) -> None:
         self.channels["MainChannel"].request_mouse_mode(mode)
 
-    def do_motion(self, dx, dy):
+    def do_motion(self, dx: int, dy: int) -> None:
         self.channels["InputsChannel"].motion(dx, dy, 0)
 
-    def do_position(self, x, y):
+    def do_position(self, x: int, y: int) -> None:
         self.channels["InputsChannel"].position(x, y, 0, 0)
 
-    def do_button(self, button):
+    def do_button(self, button: int) -> None:
         self.channels["InputsChannel"].button_press(button, 1 << button - 1)
         self.channels["InputsChannel"].button_release(button, 0)
 
-    def do_drag(self, x, y, dx, dy, steps):
+    def do_drag(self, x: int, y: int, dx: int, dy: int, steps: int) -> None:
         inputs = self.channels["InputsChannel"]
         places = iter([(x + dx * step // steps, y + dy * step // steps) for step in range(1, steps + 1)])
         inputs.position(x, y, 0, 0)
         inputs.button_press(1, 1)
 
-        def step():
+        def step() -> bool:
             place = next(places, None)
             if place is not None:
                 inputs.position(*place, 0, 1)
@@ -453,7 +463,7 @@ class Client:
 
         GLib.timeout_add(TICK_MS, step)
 
-    def do_record(self, seconds):
+    def do_record(self, seconds: int) -> None:
         wave = (b"\x00\x40" * 2 * 60 + b"\x00\xc0" * 2 * 60) * 4  # 10 ms of 400 Hz, both ears
         for packet in range(seconds * 100):
             buffer = ctypes.create_string_buffer(wave, len(wave))
@@ -462,15 +472,15 @@ class Client:
             library.spice_record_channel_send_data(channel, buffer, len(wave), packet * 10)
         say("recorded", size=len(wave) * seconds * 100)
 
-    def do_resize(self, width, height):
+    def do_resize(self, width: int, height: int) -> None:
         main = self.channels["MainChannel"]
         main.update_display_enabled(0, True, False)
         main.update_display(0, 0, 0, width, height, True)
 
-    def do_quit(self):
+    def do_quit(self) -> None:
         self.loop.quit()
 
-    def commands_came(self, source, condition):
+    def commands_came(self, source: int, condition: int) -> bool:
         """Reads without a buffer: lines left in one would wake nobody."""
         data = os.read(0, 1 << 16)
         if not data:
@@ -483,8 +493,9 @@ class Client:
         return True
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--version", action="version", version=Spice.util_get_version_string())
     parser.add_argument("host")
     parser.add_argument("port")
     parser.add_argument("--username")
