@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from certificates import Authority
 from PIL import Image
 from qemu.qmp import QMPClient
 
@@ -21,6 +22,7 @@ from spicehop.demo.guest_image import GuestImage
 from spicehop.demo.payload import fnv1a
 from spicehop.demo.qemu import ECHO_PORT, QemuOptions, QemuProcess
 from spicehop.demo.serial import SerialLog, read_serial
+from spicehop.demo.server_process import ServerProcess
 
 pytestmark = pytest.mark.peers
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -160,6 +162,25 @@ def test_hold_a_key(guest: Guest) -> None:
         *[(LEFT_CTRL, 1), (LEFT_SHIFT, 1), (RIGHT, 1)],
         *[(RIGHT, 0), (LEFT_SHIFT, 0), (LEFT_CTRL, 0)],
     ]
+
+
+def test_over_tls(guest: Guest, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    pair = authority.pair()
+    access = ("--tls-port", "0", "--cert", str(pair.certificate), "--key", str(pair.key), "--disable-ticketing")
+    server = ServerProcess(tmp_path, access=access)
+    guest.loop.run(server.__aenter__())
+    try:
+        url, ca_file = f"spice://127.0.0.1?tls-port={server.tls_port}", str(authority.certificate)
+        for subject in ([], ["CN=127.0.0.1"]):
+            connected = f"connected over TLS to 127.0.0.1:{server.tls_port}"
+            assert example("over_tls.py", url, ca_file, *subject) == connected
+        wrong = command("over_tls.py", url, ca_file, "CN=another")
+        done = subprocess.run(wrong, capture_output=True, text=True, check=False, timeout=SECONDS)
+        assert done.returncode == 1
+        assert done.stderr.endswith("its certificate is of another subject: CN=127.0.0.1\n")
+    finally:
+        guest.loop.run(server.__aexit__(None, None, None))
 
 
 def test_watch_a_migration(guest: Guest) -> None:

@@ -21,7 +21,7 @@ import os
 import re
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -342,9 +342,13 @@ class Lab:
         self.machines.append(machine)
         return machine
 
-    async def incoming(self, *, listens: bool = True) -> Machine:
-        """A QEMU like the one before, waiting for the guest; it has yet to be told where, unless it `listens`."""
+    async def incoming(self, *, listens: bool = True, spice_options: Mapping[str, str] | None = None) -> Machine:
+        """A QEMU like the one before, waiting for the guest; it has yet to be told where, unless it `listens`.
+
+        `spice_options` are those of `-spice` that differ.
+        """
         options = self.machines[-1].qemu.options
+        options = replace(options, spice_options={**options.spice_options, **(spice_options or {})})
         machine = await self._launch(replace(options, name=self._name(), incoming="defer"))
         if listens:
             await machine.ask("migrate-incoming", {"uri": machine.qemu.migration_uri})
