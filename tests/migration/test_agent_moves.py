@@ -344,6 +344,19 @@ def test_answers_find_who_asked_before_the_move() -> None:
     assert (there.parties[1].heard, there.parties[2].heard) == (status(3, 7), answer)
 
 
+def test_two_who_asked_before_the_move_get_an_answer_each() -> None:
+    world = started(1, 2)
+    ask = encode_agent_message(agent.ClipboardRequest(0, ClipboardType.UTF8_TEXT), capabilities=SELECTION)
+    sent(world, 2, ask)
+    sent(world, 1, ask)
+    there = arrived(world, 1, 2)
+    answers = clipboard(100, 5), clipboard(90, 6)
+    for answer in answers:
+        there.hub.device_data(encode_chunk(AgentPort.CLIENT, answer))
+    there.finish()
+    assert (there.parties[2].heard, there.parties[1].heard) == answers
+
+
 def test_monitors_that_the_guest_has_not_heard_of_go_along() -> None:
     world = started(1, 2)
     wanted = [agent.MonitorsConfig(0, (agent.Monitor(size, size, 32, 0, 0),)) for size in (600, 700)]

@@ -649,8 +649,8 @@ class AgentDevicePart(Structure):
         names = (*self.targets, *self.clients, *(one.client for one in (*self.asked, *self.offered, *self.transfers)))
         _check(0 not in names and (named or not self.targets), "a client without a name")
         _check(max(len(self.targets), len(self.clients)) <= MOST_CLIENTS, "an amount of clients")
-        kinds = len(self.asked), len(self.offered)
-        _check(max(kinds) <= _SELECTIONS and len(self.transfers) <= MAX_TRANSFERS, "an amount of answers")
+        fits = len(self.asked) <= _SELECTIONS * MOST_CLIENTS and len(self.offered) <= _SELECTIONS
+        _check(fits and len(self.transfers) <= MAX_TRANSFERS, "an amount of answers")
         return AgentDeviceState(
             _flag(self.connected, "a flag"),
             bytes(self.partial),

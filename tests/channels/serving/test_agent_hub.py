@@ -188,6 +188,18 @@ def test_answers_go_to_who_asked() -> None:
     assert heard(hub, 1) == clipboard(50)
 
 
+def test_two_who_ask_at_once_get_an_answer_each() -> None:
+    """The guest's grab reaches all clients, and a stock client asks when it hears of it."""
+    hub = started(1, 2)
+    ask = encode_agent_message(agent.ClipboardRequest(0, ClipboardType.UTF8_TEXT), capabilities=SELECTION)
+    for client in (1, 2, 1):
+        send(hub, client, ask)
+    for size in (100, 101, 102):
+        hub.device_data(encode_chunk(AgentPort.CLIENT, clipboard(size)))
+    assert heard(hub, 2) == clipboard(100)
+    assert heard(hub, 1) == clipboard(101) + clipboard(102)
+
+
 def test_a_client_that_takes_nothing_stops_the_reading() -> None:
     hub = started(1)
     hub.client_left(1)

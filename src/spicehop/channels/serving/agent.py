@@ -401,8 +401,8 @@ class AgentHub:
         def named(clients: Iterable[int]) -> tuple[int, ...]:
             return tuple([one for one in map(name, clients) if one])
 
-        def table(entries: Mapping[int, int]) -> tuple[tuple[int, int], ...]:
-            return tuple([(key, one) for key, client in entries.items() if (one := name(client))])
+        def table(entries: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+            return tuple([(key, one) for key, client in entries if (one := name(client))])
 
         writer, left, padding = 0, 0, self._padding
         if self._writer is not None and self._writer_in_message:
@@ -423,9 +423,9 @@ class AgentHub:
             own=tuple(self._own),
             targets=None if anyone else named(self._reader.targets),
             clients=named((*self._clients, *self._departed, *self._awaited)),
-            asked=table(self._routes.asked),
-            offered=table(self._routes.offered),
-            transfers=table(self._routes.transfers),
+            asked=table((key, one) for key, waiting in self._routes.asked.items() for one in waiting),
+            offered=table(self._routes.offered.items()),
+            transfers=table(self._routes.transfers.items()),
         )
 
     def departed(self, client: int) -> None:
@@ -482,11 +482,13 @@ class AgentHub:
         self._writer_in_message, self._writer_left = device.writer_in_message, device.writer_left
         self._left_behind, self._padding = deque(device.left_behind), device.padding
         self._own = deque(device.own)
-        for table, entries in (
-            (self._routes.asked, device.asked),
-            (self._routes.offered, device.offered),
-            (self._routes.transfers, device.transfers),
-        ):
+        asked: dict[int, list[int]] = {}
+        for key, name in device.asked:
+            asked.setdefault(key, []).append(-name)
+        for key, waiting in self._routes.asked.items():
+            asked.setdefault(key, []).extend(waiting)
+        self._routes.asked = asked
+        for table, entries in ((self._routes.offered, device.offered), (self._routes.transfers, device.transfers)):
             here = dict(table)
             table.clear()
             table.update({key: -name for key, name in entries} | here)

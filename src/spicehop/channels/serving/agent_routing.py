@@ -121,8 +121,10 @@ def without_physical_sizes(message: bytes) -> bytes:
 class Routes:
     """Who asked for what."""
 
-    asked: dict[int, int] = field(default_factory=dict)
-    """By selection: who asked for the guest's clipboard last."""
+    asked: dict[int, list[int]] = field(default_factory=dict)
+    """By selection: who waits for the guest's clipboard, in the order of asking, which is the order of the answers. The
+    last one is kept: nobody else has asked for what still comes.
+    """
     offered: dict[int, int] = field(default_factory=dict)
     """By selection: whose clipboard the guest has been offered."""
     transfers: dict[int, int] = field(default_factory=dict)
@@ -132,7 +134,10 @@ class Routes:
         """A client's message is complete."""
         match head.type:
             case AgentMessageType.CLIPBOARD_REQUEST:
-                self.asked[head.selection] = client
+                waiting = self.asked.setdefault(head.selection, [])
+                if client in waiting:
+                    waiting.remove(client)  # its earlier question has perhaps no answer
+                waiting.append(client)
             case AgentMessageType.CLIPBOARD_GRAB:
                 self.offered[head.selection] = client
             case AgentMessageType.FILE_XFER_START:
@@ -143,10 +148,12 @@ class Routes:
                 pass
 
     def targets(self, head: MessageHead, clients: tuple[int, ...]) -> tuple[int, ...]:
-        """The clients that get a message of the agent."""
+        """The clients that get a message of the agent; ask once for each."""
         match head.type:
             case AgentMessageType.CLIPBOARD:
-                target = self.asked.get(head.selection)
+                waiting = self.asked.get(head.selection, [])
+                target = waiting[0] if waiting else None
+                del waiting[: len(waiting) > 1]
             case AgentMessageType.CLIPBOARD_REQUEST:
                 target = self.offered.get(head.selection)
             case AgentMessageType.FILE_XFER_STATUS:
@@ -157,13 +164,17 @@ class Routes:
 
     def rename(self, old: int, new: int) -> None:
         """A client has another number."""
-        for table in (self.asked, self.offered, self.transfers):
+        for waiting in self.asked.values():
+            waiting[:] = [new if one == old else one for one in waiting]
+        for table in (self.offered, self.transfers):
             for key, value in table.items():
                 if value == old:
                     table[key] = new
 
     def forget(self, client: int) -> None:
         """A client is gone."""
-        for table in (self.asked, self.offered, self.transfers):
+        for waiting in self.asked.values():
+            waiting[:] = [one for one in waiting if one != client]
+        for table in (self.offered, self.transfers):
             for key in [key for key, value in table.items() if value == client]:
                 del table[key]
