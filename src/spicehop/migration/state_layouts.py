@@ -12,7 +12,7 @@ from typing import Annotated, Self
 
 from spicehop.channels.serving.agent_parts import AgentClientState, AgentDeviceState, Slice
 from spicehop.channels.serving.agent_reading import MAX_COLLECTED
-from spicehop.channels.serving.agent_routing import MAX_MESSAGE, MAX_TRANSFERS, MessageHead
+from spicehop.channels.serving.agent_routing import MAX_MESSAGE, MAX_TRANSFERS, MAX_WAITING, MessageHead
 from spicehop.channels.serving.channel import ChannelState, QueuedMessage
 from spicehop.channels.serving.cursor import CursorState
 from spicehop.channels.serving.delivery import DeliveryState
@@ -649,7 +649,7 @@ class AgentDevicePart(Structure):
         names = (*self.targets, *self.clients, *(one.client for one in (*self.asked, *self.offered, *self.transfers)))
         _check(0 not in names and (named or not self.targets), "a client without a name")
         _check(max(len(self.targets), len(self.clients)) <= MOST_CLIENTS, "an amount of clients")
-        fits = len(self.asked) <= _SELECTIONS * MOST_CLIENTS and len(self.offered) <= _SELECTIONS
+        fits = len(self.asked) <= _SELECTIONS * MAX_WAITING and len(self.offered) <= _SELECTIONS
         _check(fits and len(self.transfers) <= MAX_TRANSFERS, "an amount of answers")
         return AgentDeviceState(
             _flag(self.connected, "a flag"),

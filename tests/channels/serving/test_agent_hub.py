@@ -196,8 +196,30 @@ def test_two_who_ask_at_once_get_an_answer_each() -> None:
         send(hub, client, ask)
     for size in (100, 101, 102):
         hub.device_data(encode_chunk(AgentPort.CLIENT, clipboard(size)))
-    assert heard(hub, 2) == clipboard(100)
-    assert heard(hub, 1) == clipboard(101) + clipboard(102)
+    assert heard(hub, 1) == clipboard(100) + clipboard(102)
+    assert heard(hub, 2) == clipboard(101)
+
+
+def test_who_has_its_answer_does_not_get_the_next_ones() -> None:
+    hub = started(1, 2)
+    ask = encode_agent_message(agent.ClipboardRequest(0, ClipboardType.UTF8_TEXT), capabilities=SELECTION)
+    for client, size in ((1, 100), (2, 101), (1, 102)):
+        send(hub, client, ask)
+        hub.device_data(encode_chunk(AgentPort.CLIENT, clipboard(size)))
+        assert heard(hub, client) == clipboard(size)
+        assert heard(hub, 3 - client) == b""
+
+
+def test_a_question_without_an_answer_is_forgotten_with_the_next_offer() -> None:
+    hub = started(1, 2)
+    ask = encode_agent_message(agent.ClipboardRequest(0, ClipboardType.UTF8_TEXT), capabilities=SELECTION)
+    send(hub, 1, ask)
+    grab = encode_agent_message(agent.ClipboardGrab(0, 0, (ClipboardType.UTF8_TEXT,)), capabilities=SELECTION)
+    hub.device_data(encode_chunk(AgentPort.CLIENT, grab))
+    assert heard(hub, 1) == heard(hub, 2) == grab
+    send(hub, 2, ask)
+    hub.device_data(encode_chunk(AgentPort.CLIENT, clipboard(100)))
+    assert (heard(hub, 1), heard(hub, 2)) == (b"", clipboard(100))
 
 
 def test_a_client_that_takes_nothing_stops_the_reading() -> None:

@@ -28,6 +28,7 @@ FILE_TYPES = frozenset(
 )
 CLIPBOARD_CAPS = frozenset({AgentCap.CLIPBOARD, AgentCap.CLIPBOARD_BY_DEMAND, AgentCap.CLIPBOARD_SELECTION})
 MAX_TRANSFERS = 1024
+MAX_WAITING = 1024
 MAX_MESSAGE = 512 * 1024 * 1024
 """Longest message that passes; it passes in slices, so this is no memory."""
 _U32 = struct.Struct("<I")
@@ -122,9 +123,7 @@ class Routes:
     """Who asked for what."""
 
     asked: dict[int, list[int]] = field(default_factory=dict)
-    """By selection: who waits for the guest's clipboard, in the order of asking, which is the order of the answers. The
-    last one is kept: nobody else has asked for what still comes.
-    """
+    """By selection: who waits for the guest's clipboard, in the order of asking, which is the order of the answers."""
     offered: dict[int, int] = field(default_factory=dict)
     """By selection: whose clipboard the guest has been offered."""
     transfers: dict[int, int] = field(default_factory=dict)
@@ -135,9 +134,8 @@ class Routes:
         match head.type:
             case AgentMessageType.CLIPBOARD_REQUEST:
                 waiting = self.asked.setdefault(head.selection, [])
-                if client in waiting:
-                    waiting.remove(client)  # its earlier question has perhaps no answer
                 waiting.append(client)
+                del waiting[:-MAX_WAITING]
             case AgentMessageType.CLIPBOARD_GRAB:
                 self.offered[head.selection] = client
             case AgentMessageType.FILE_XFER_START:
@@ -151,9 +149,11 @@ class Routes:
         """The clients that get a message of the agent; ask once for each."""
         match head.type:
             case AgentMessageType.CLIPBOARD:
-                waiting = self.asked.get(head.selection, [])
-                target = waiting[0] if waiting else None
-                del waiting[: len(waiting) > 1]
+                waiting = self.asked.get(head.selection)
+                target = waiting.pop(0) if waiting else None
+            case AgentMessageType.CLIPBOARD_GRAB | AgentMessageType.CLIPBOARD_RELEASE:
+                self.asked.pop(head.selection, None)  # else a question without an answer would shift all later ones
+                target = None
             case AgentMessageType.CLIPBOARD_REQUEST:
                 target = self.offered.get(head.selection)
             case AgentMessageType.FILE_XFER_STATUS:
