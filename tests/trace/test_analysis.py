@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from timelines import ANNOUNCED, HANDED_OVER, LINKED, MOVING, SEAMLESS, timeline
+from timelines import ANNOUNCED, BESIDE, HANDED_OVER, LINKED, MOVING, SEAMLESS, timeline
 
 from spicehop.trace import migrations, phase_table, phases, table
 
@@ -38,6 +38,14 @@ def test_there_is_no_other_phase() -> None:
     assert {(p.name, p.channel) for p in migration.phases} == {row[:2] for row in PHASES_OF_A_SEAMLESS_MIGRATION}
     assert migration.scheme == "seamless"
     assert migration.outcome == "done"
+
+
+def test_a_stock_client_has_its_phase() -> None:
+    (migration,) = migrations(timeline(*SEAMLESS, *BESIDE))
+    (stock,) = [phase for phase in migration.phases if phase.party == "spice-gtk"]
+    assert stock.name == "stock"
+    assert stock.duration * 1000 == pytest.approx(886)
+    assert migration.channels == ("main:0", "cursor:0", "display:0")
 
 
 def test_phases_come_in_the_order_in_which_they_began() -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_diagnosis import CASES
-from timelines import SEAMLESS, timeline
+from timelines import BESIDE, SEAMLESS, timeline
 
 from spicehop.trace.drawing import spread, ticks
 from spicehop.trace.page import html
@@ -56,6 +56,14 @@ def test_every_case_can_be_drawn(rows) -> None:
     page.feed(html(records))
     assert page.open == []
     assert page.loads == []
+
+
+def test_a_stock_client_has_a_lane_of_its_own() -> None:
+    alone, beside = svg(timeline(*SEAMLESS)), svg(timeline(*SEAMLESS, *BESIDE))
+    assert ">spice-gtk<" not in alone
+    assert beside.count(">spice-gtk<") == 2  # in either panel
+    assert 'class="stock"' in beside
+    assert "spice-gtk has linked the target" in beside
 
 
 def test_nothing_is_loaded_from_elsewhere() -> None:

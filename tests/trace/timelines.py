@@ -44,3 +44,8 @@ HANDED_OVER = (
     (930, "client", "picture.first", "display:0"),
 )
 SEAMLESS = (*ANNOUNCED, *LINKED, *MOVING, *HANDED_OVER)
+BESIDE = (
+    (25, "spice-gtk", "stock.migrating", {"state": "migrating"}),
+    (911, "spice-gtk", "stock.migrated"),
+)
+"""A stock client at the same servers."""

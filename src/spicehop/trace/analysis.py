@@ -82,6 +82,8 @@ RULES: tuple[PhaseRule, ...] = (
               (_any("channel.swapped"), _any("channel.restarted")), "channel"),
     PhaseRule("moved", "channel moved", "client",
               (_any("channel.migrate"), END), (_any("channel.swapped"), _any("channel.restarted")), "channel"),
+    PhaseRule("stock", "linked, until all channels are there", "spice-gtk",
+              (_any("stock.migrating"),), (_any("stock.migrated"), _any("stock.disconnected")), "session"),
     PhaseRule("first-picture", "stop to first picture", "client",
               (STOP, _any("channel.migrate"), END, SWITCH), (_any("picture.first"),)),
 )  # fmt: skip

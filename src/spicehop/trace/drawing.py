@@ -29,7 +29,7 @@ STYLE = """
 .sh .source{fill:#2f6fd0}.sh .target{fill:#0f8f6b}.sh .stopped{fill:#d4453a}
 .sh .link{fill:#8c6bd6}.sh .connect{fill:#b39ae6}.sh .copy{fill:#5a87d6}.sh .last-copy{fill:#2b5cae}
 .sh .hand-over{fill:#7d8b9c}.sh .flush{fill:#e0a100}.sh .data{fill:#dd7a1f}.sh .swap{fill:#12936f}
-.sh .first-picture{fill:#c25694}.sh .conductor{fill:#66788c}
+.sh .first-picture{fill:#c25694}.sh .conductor{fill:#66788c}.sh .stock{fill:#3f6f86}
 .sh .mark{stroke:#ffffff;stroke-width:1.2}
 .sh .mark-client{fill:#7a52cc}.sh .mark-source{fill:#2f6fd0}.sh .mark-target{fill:#0f8f6b}
 .sh .mark-conductor{fill:#66788c}.sh .mark-guest{fill:#a5651a}.sh .mark-other{fill:#66788c}
@@ -44,7 +44,7 @@ STYLE = """
 .sh .source{fill:#4c8bec}.sh .target{fill:#22ab83}.sh .stopped{fill:#e5645a}
 .sh .link{fill:#9d80e0}.sh .connect{fill:#7459b3}.sh .copy{fill:#47699f}.sh .last-copy{fill:#4c8bec}
 .sh .hand-over{fill:#74859a}.sh .flush{fill:#c99411}.sh .data{fill:#d98236}.sh .swap{fill:#22ab83}
-.sh .first-picture{fill:#cf6ba4}.sh .conductor{fill:#8497ab}
+.sh .first-picture{fill:#cf6ba4}.sh .conductor{fill:#8497ab}.sh .stock{fill:#5e96b0}
 .sh .mark{stroke:#10161e}
 .sh .mark-client{fill:#a585ea}.sh .mark-source{fill:#5e99f2}.sh .mark-target{fill:#2cbd92}
 .sh .mark-conductor,.sh .mark-other{fill:#93a6ba}.sh .mark-guest{fill:#d08d3c}

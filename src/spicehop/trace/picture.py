@@ -45,8 +45,13 @@ LEGEND = (
     ("source", "VM runs at the source"), ("stopped", "VM stands still"), ("target", "VM runs at the target"),
     ("copy", "live copy"), ("last-copy", "last copy"), ("link", "link to the target"), ("connect", "other channels"),
     ("hand-over", "hand-over, seen by the source"), ("flush", "to the flush mark"), ("data", "wait for the data"),
-    ("swap", "to the target's socket"), ("first-picture", "to the first picture"),
+    ("swap", "to the target's socket"), ("stock", "spice-gtk on its way"), ("first-picture", "to the first picture"),
 )  # fmt: skip
+
+_PARTIES = (
+    ("conductor", "Conductor"), ("source", "Source QEMU"), ("target", "Target QEMU"), ("spice-gtk", "spice-gtk"),
+)  # fmt: skip
+"""Who has one lane; everybody else is a client of ours."""
 
 _CALLS: tuple[tuple[Moment, str], ...] = (
     (("migration.begin", "", ""), "client told"),
@@ -325,13 +330,13 @@ def _lanes(migration: Migration, span: tuple[float, float], *, per_channel: bool
     low, high = span
     inside = [r for r in migration.records if low <= r.time <= high]
     lanes = [_vm_lane(migration, span)]
-    for party, label in (("conductor", "Conductor"), ("source", "Source QEMU"), ("target", "Target QEMU")):
+    for party, label in _PARTIES:
         lane = _Lane(label)
         lane.bars = [_bar(p) for p in migration.phases if p.party == party and p.end > low and p.start < high]
         lane.marks = [r for r in inside if r.party == party]
         if lane.bars or lane.marks:
             lanes.append(lane)
-    clients = [r for r in inside if r.party not in ("conductor", "source", "target")]
+    clients = [r for r in inside if r.party not in dict(_PARTIES)]
     if not per_channel:
         names = ("link", "connect", "hand-over")
         lane = _Lane("Client", [_bar(p) for p in migration.phases if p.name in names and p.party == "client"], clients)
@@ -373,7 +378,7 @@ def _channel_lanes(migration: Migration) -> Sequence[tuple[int, str]]:
 
 
 def _channel_label(migration: Migration, session: int, channel: str) -> str:
-    several = len({r.session for r in migration.records if r.session}) > 1
+    several = len({r.session for r in migration.records if r.session and r.party == "client"}) > 1
     return f"{channel} ({session % 10000})" if several else channel
 
 
