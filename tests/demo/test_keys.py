@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spicehop.demo.keys import (
+    OTHER_CODES,
     SHORTEST_RETURN,
     TYPED_CODES,
     KeyCount,
@@ -31,13 +32,24 @@ def typed(codes: list[int]) -> list[tuple[int, int]]:
     return [event for code in codes for event in ((code, 1), (code, 0))]
 
 
-def test_a_plan_never_repeats_itself_nearby() -> None:
-    codes = KeyPlan().codes(8000)
-    assert set(codes) == set(TYPED_CODES)
+@pytest.mark.parametrize("keys", [TYPED_CODES, OTHER_CODES])
+def test_a_plan_never_repeats_itself_nearby(keys: tuple[int, ...]) -> None:
+    codes = KeyPlan(typed=keys).codes(8000)
+    assert set(codes) == set(keys)
     for index, code in enumerate(codes):
         assert code not in codes[max(0, index - SHORTEST_RETURN) : index]
     triples = list(zip(codes, codes[1:], codes[2:], strict=False))
     assert len(set(triples)) == len(triples)
+
+
+def test_two_clients_keys_are_told_apart() -> None:
+    assert not set(TYPED_CODES) & set(OTHER_CODES)
+    first, second = list(PLAN[:100]), list(KeyPlan(typed=OTHER_CODES).codes(100))
+    both = [event for pair in zip(typed(first), typed(second[1:] + second[:1]), strict=True) for event in pair]
+    log = guest_log(both)
+    assert count_keys(first, log).lost == count_keys(first, log).duplicated == 0
+    assert count_keys(second[1:], log, OTHER_CODES).duplicated_indices == (99,)
+    assert count_keys([*second[1:], second[0]], log, OTHER_CODES).received == 100
 
 
 def test_a_plan_is_the_same_each_time() -> None:

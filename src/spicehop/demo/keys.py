@@ -13,6 +13,8 @@ from spicehop.demo.serial import PRESSED, RELEASED, KeyEvent, SerialLog
 
 TYPED_CODES: tuple[int, ...] = (*range(2, 12), *range(16, 26), *range(30, 39), *range(44, 51))
 """Digits and letters: here the Linux key code and the PC scan code are the same number."""
+OTHER_CODES: tuple[int, ...] = (12, 13, 26, 27, 39, 40, 41, 43, 51, 52, 53, 55, *range(71, 84), 86)
+"""Punctuation and the keypad, where it is the same too: for a second client, so that one log tells whose a key was."""
 SHORTEST_RETURN = 12
 """No code is typed again before this many others."""
 BEFORE_STOP_SECONDS = 0.050
@@ -22,9 +24,13 @@ KEY_F5, KEY_F6, KEY_F7 = 63, 64, 65
 
 
 class KeyPlan:
-    """The sequence to type, as long as it is asked for: `plan[i]` is the code of key `i`."""
+    """The sequence to type of the keys `typed`, as long as it is asked for: `plan[i]` is the code of key `i`.
 
-    def __init__(self, seed: int = 1) -> None:
+    There are 33,097 with the digits and letters, 8,537 with the others.
+    """
+
+    def __init__(self, seed: int = 1, typed: tuple[int, ...] = TYPED_CODES) -> None:
+        self._typed = typed
         self._codes: list[int] = []
         self._triples: set[tuple[int, ...]] = set()
         self._state = seed
@@ -39,10 +45,10 @@ class KeyPlan:
 
     def _following(self) -> int:
         self._state = (self._state * 6364136223846793005 + 1442695040888963407) & 0xFFFF_FFFF_FFFF_FFFF
-        first = (self._state >> 33) % len(TYPED_CODES)
+        first = (self._state >> 33) % len(self._typed)
         recent = self._codes[-SHORTEST_RETURN:]
-        for step in range(len(TYPED_CODES)):
-            code = TYPED_CODES[(first + step) % len(TYPED_CODES)]
+        for step in range(len(self._typed)):
+            code = self._typed[(first + step) % len(self._typed)]
             triple = (*self._codes[-2:], code)
             if code not in recent and triple not in self._triples:
                 self._triples.add(triple)
@@ -88,12 +94,12 @@ class KeyCount:
         return len(self.duplicated_indices)
 
 
-def count_keys(sent: Sequence[int], log: SerialLog) -> KeyCount:
+def count_keys(sent: Sequence[int], log: SerialLog, typed: tuple[int, ...] = TYPED_CODES) -> KeyCount:
     """Compares the codes sent, in order, with the guest's log.
 
-    Keys outside TYPED_CODES, the function keys for example, are not counted.
+    Keys outside `typed`, the function keys and another client's for example, are not counted.
     """
-    events = [event for event in log.keys if event.code in TYPED_CODES]
+    events = [event for event in log.keys if event.code in typed]
     presses = [position for position, event in enumerate(events) if event.value == PRESSED]
     matches = align(sent, [events[position].code for position in presses])
     release_of = _releases(events)
