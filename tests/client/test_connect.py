@@ -169,7 +169,7 @@ async def test_a_connect_that_is_cancelled_leaves_nothing_behind() -> None:
 async def test_a_connect_to_a_machine_that_does_not_answer_can_be_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
     begun = asyncio.Event()
 
-    async def never(*_: object) -> None:
+    async def never(*_: object, **given: object) -> None:
         begun.set()
         await asyncio.sleep(3600)
 

@@ -57,24 +57,36 @@ class ServerCheck:
     """
 
     def __init__(self, ca_file: str | Path | None = None) -> None:
+        self._by_host: ssl.SSLContext | None = None
+        self._by_subject: ssl.SSLContext | None = None
+        if ca_file is None:
+            return  # to read the system's takes a tenth of a second, so that waits until it is needed
         try:
-            self._by_host = ssl.create_default_context(cafile=ca_file)
-            self._by_subject = ssl.create_default_context(cafile=ca_file)
+            self._by_host, self._by_subject = _context(ca_file), _context(ca_file)
         except ssl.SSLError:  # which is an OSError
             raise UsageError(f"the CA file {ca_file} holds no certificate in PEM") from None
         except OSError as error:
             raise OperationError(f"the CA file {ca_file} cannot be read: {error.strerror}") from None
-        for context in (self._by_host, self._by_subject):
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self._by_subject.check_hostname = False
 
     def of_host(self) -> ServerTls:
         """The certificate must be the host's."""
+        if self._by_host is None:
+            self._by_host = _context()
         return ServerTls(self._by_host)
 
     def of_subject(self, subject: str) -> ServerTls:
         """The certificate must have this subject, whatever the host. `ValueError` as of `read_subject`."""
-        return ServerTls(self._by_subject, read_subject(subject))
+        names = read_subject(subject)
+        if self._by_subject is None:
+            self._by_subject = _context()
+        self._by_subject.check_hostname = False
+        return ServerTls(self._by_subject, names)
+
+
+def _context(ca_file: str | Path | None = None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=ca_file)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 def read_subject(text: str) -> Names:
