@@ -11,6 +11,7 @@ from spicehop.demo.hearing import SoundCount
 from spicehop.demo.keys import Charge, KeyCount
 from spicehop.demo.payload import PortCount
 from spicehop.demo.report import DemoReport, DeskReport, FrameCount, Hop, spread
+from spicehop.demo.stock_report import StockMove, StockReport, StockView
 
 DRAWING = Hop(1, "seamless", "", False, 0.08, None, None, 1.0)
 FROZEN = Hop(2, "seamless", "", True, None, 100_500, True, 1.0)
@@ -31,6 +32,16 @@ DESK = DeskReport(
     log_faults=(),
     server_ended_well=True,
     compiled=True,
+)
+STOCK = StockReport(
+    version="0.42",
+    connection_id=7,
+    channels=("main", "display", "inputs"),
+    moves_made=2,
+    moves=tuple(StockMove(n, "seamless", "direct", "", {"main:0": "moved"}, 0.25) for n in (1, 2)),
+    keys=KeyCount(90, (), (), {}, ()),
+    view=StockView(20, 12.5, 2, 2),
+    pixels_differ=0,
 )
 AT_ONE_SERVER = replace(GOOD, hops=(), keys=KeyCount(100, (), (), {}, ()), charge=Charge((), ()), desk=DESK)
 
@@ -110,9 +121,58 @@ def test_every_loss_at_one_server_is_a_problem_with_its_sentence(desk: DeskRepor
 
 def test_the_object_of_one_server_has_the_same_names_and_more() -> None:
     printed = AT_ONE_SERVER.as_json()
-    assert printed.keys() - GOOD.as_json().keys() == {"clipboard", "sound", "frames", "compiled"}
+    assert printed.keys() - GOOD.as_json().keys() == {"clipboard", "sound", "frames", "compiled", "spice_gtk"}
+    assert printed["spice_gtk"] is None
     assert printed["migrations"] == 0
     assert printed["scheme"] == printed["fallbacks"] == printed["problems"] == []
     assert printed["blackout_ms"] == {"min": None, "median": None, "max": None}
     assert printed["redrawn_bytes"] is None
     assert printed["picture_equal"] is True
+
+
+BESIDE = replace(AT_ONE_SERVER, hops=(DRAWING, FROZEN), desk=replace(DESK, stock=STOCK))
+
+
+def test_spice_gtk_has_its_lines_and_its_object() -> None:
+    assert BESIDE.problems == ()
+    text = BESIDE.as_text()
+    assert text.count("seamless, 0.25 s") == 2
+    assert "spice-gtk 0.42 beside it: 2 of 2 moves seamless; 3 channels, none opened or closed; 0 criticals" in text
+    assert "  keys    90 typed, 90 received, 0 lost, 0 doubled" in text
+    assert "  view    20 frames seen, 12.5 s of sound, 2 of 2 clipboard texts whole" in text
+    assert "  picture equal to the server's own" in text
+    printed = BESIDE.as_json()["spice_gtk"]
+    assert printed["scheme"] == ["seamless"] * 2
+    assert printed["keys"] == {"sent": 90, "received": 90, "lost": 0, "duplicated": 0}
+    assert printed["channels"] == {"had": ["main", "display", "inputs"], "opened": [], "closed": []}
+    assert (printed["criticals"], printed["pixels_differ"], printed["trouble"]) == ([], 0, "")
+    assert printed["moves"][1]["channels"] == {"main:0": "moved"}
+
+
+def test_without_spice_gtk_nothing_is_printed_of_it() -> None:
+    assert "spice-gtk" not in AT_ONE_SERVER.as_text()
+    assert "spice-gtk" not in GOOD.as_text()
+
+
+@pytest.mark.parametrize(
+    ("stock", "words"),
+    [
+        (replace(STOCK, keys=KeyCount(90, (3,), (), {}, ())), "1 keys of spice-gtk were lost"),
+        (replace(STOCK, keys=KeyCount(90, (), (3,), {}, ())), "1 keys of spice-gtk came twice"),
+        (replace(STOCK, opened=("display",)), "spice-gtk opened channels while it worked: display"),
+        (replace(STOCK, closed=("main closed",)), "spice-gtk closed channels while it worked: main closed"),
+        (replace(STOCK, criticals=("a != b",)), "spice-gtk called 1 things critical, first: a != b"),
+        (replace(STOCK, view=StockView(20, 12.5, 2, 1)), "Of 2 clipboard texts 1 came whole to spice-gtk"),
+        (replace(STOCK, view=StockView(1, 12.5, 2, 2)), "The picture of spice-gtk did not move"),
+        (replace(STOCK, view=StockView(20, 0.0, 2, 2)), "No sound came to spice-gtk"),
+        (replace(STOCK, pixels_differ=12), "12 pixels of spice-gtk's picture differ from the server's"),
+        (replace(STOCK, pixels_differ=None), "No picture of spice-gtk was compared"),
+        (replace(STOCK, pixels_differ=None, trouble="spice-gtk was late"), "spice-gtk was late"),
+        (replace(STOCK, moves=STOCK.moves[:1], trouble="spice-gtk lost it in move 2: gone"), "lost it in move 2: gone"),
+    ],
+)
+def test_every_loss_of_spice_gtk_is_a_problem_with_its_sentence(stock: StockReport, words: str) -> None:
+    report = replace(BESIDE, desk=replace(DESK, stock=stock))
+    assert len(report.problems) == 1
+    assert words in report.problems[0]
+    assert words in report.as_text()

@@ -131,6 +131,14 @@ class GtkClient:
         return self._process.returncode
 
     @property
+    def ending(self) -> str:
+        """How it ended, in words to follow its name."""
+        code = self.returncode
+        if code is None:
+            return "runs"
+        return f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+
+    @property
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
@@ -175,18 +183,21 @@ class GtkClient:
         return found
 
     async def wait_for(self, condition: Callable[[], bool], what: str, timeout: float = 20.0) -> None:
-        """Waits until `condition` holds, looking after each event; `OperationError` says what did not happen."""
+        """Waits until `condition` holds, looking after each event; `OperationError` says what did not happen, and has
+        what the library said as a note.
+        """
         try:
             async with asyncio.timeout(timeout), self._changed:
                 await self._changed.wait_for(lambda: condition() or self.returncode is not None)
         except TimeoutError:
-            raise OperationError(f"spice-gtk did not see {what} in {timeout:g} s{self._last_words()}") from None
+            raise self._failure(f"spice-gtk did not tell {what} in {timeout:g} s") from None
         if not condition():
-            raise OperationError(f"spice-gtk ended ({self.returncode}) before {what}{self._last_words()}")
+            raise self._failure(f"spice-gtk {self.ending} before it told {what}")
 
-    def _last_words(self) -> str:
-        said = self.log_text.strip()
-        return f": {said}" if said else ""
+    def _failure(self, sentence: str) -> OperationError:
+        error = OperationError(sentence)
+        error.add_note(self.log_text)
+        return error
 
     async def _read(self) -> None:
         assert self._process is not None

@@ -56,6 +56,7 @@ class Hopper:
             redrawn_bytes=await redrawn if redrawn is not None else None,
             picture_equal=equal,
             seconds=outcome.finished - outcome.started,
+            sessions=result.sessions,
         )
 
     def _display_switch(self, outcome: MigrationOutcome) -> float:

@@ -12,6 +12,8 @@ from spicehop.demo.exchange import ClipboardCount
 from spicehop.demo.hearing import SoundCount
 from spicehop.demo.keys import Charge, KeyCount
 from spicehop.demo.payload import PortCount
+from spicehop.demo.stock_report import StockReport
+from spicehop.migration.conducting_result import SessionOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class Hop:
     """From the announcement to the end of the switch."""
     carrier: str = ""
     """The way the session's state went: `client`, or `direct` from server to server."""
+    sessions: tuple[SessionOutcome, ...] = ()
+    """What the conductor says of each session, other clients' too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,8 @@ class DeskReport:
     server_ended_well: bool
     compiled: bool
     """Whether the codecs ran compiled."""
+    stock: StockReport | None = None
+    """spice-gtk beside our client, where it is installed."""
 
     @property
     def problems(self) -> Iterator[str]:
@@ -79,6 +85,8 @@ class DeskReport:
             yield f"The guest's log is not as it should be: {'; '.join(self.log_faults[:3])}."
         if not self.server_ended_well:
             yield "The server did not end when it was asked to."
+        if self.stock is not None:
+            yield from self.stock.problems
 
     def as_json(self) -> dict[str, Any]:
         """Its part of the object that `--json` prints."""
@@ -87,6 +95,7 @@ class DeskReport:
             "sound": {**asdict(self.sound), "seconds": round(self.sound.seconds, 2)},
             "frames": asdict(self.frames),
             "compiled": self.compiled,
+            "spice_gtk": None if self.stock is None else self.stock.as_json(),
         }
 
     def as_lines(self) -> list[str]:
@@ -99,6 +108,7 @@ class DeskReport:
             f"sound     {sound.seconds:.1f} s" + (" of the guest's tone" if sound.is_tone else ", NOT THE TONE") + gaps,
             f"picture   {frames.seen} of {frames.drawn} frames seen, {frames.video} came as video; "
             + ("equal to the server's own" if self.picture_equal else "DIFFERS from the server's own"),
+            *(self.stock.as_lines() if self.stock is not None else ()),
         ]
 
 
@@ -214,13 +224,17 @@ class DemoReport:
         return "\n".join(lines)
 
     def _hop_lines(self) -> Iterator[str]:
-        yield "migration  scheme          state by    switch     blackout    redrawn   picture"
+        stock = self.desk.stock if self.desk is not None else None
+        beside = {move.number: move.as_text() for move in stock.moves} if stock is not None else {}
+        heading = "migration  scheme          state by    switch     blackout    redrawn   picture"
+        yield f"{heading}   spice-gtk" if stock is not None else heading
         for hop in self.hops:
             blackout = "-" if hop.blackout is None else f"{1000 * hop.blackout:.0f} ms"
             redrawn = "-" if hop.redrawn_bytes is None else f"{hop.redrawn_bytes / 1000:.1f} kB"
             equal = {None: "-", True: "equal", False: "DIFFERS"}[hop.picture_equal]
             moved = f"{hop.number:>9}  {hop.scheme:<14} {hop.carrier or 'client':<9} {hop.seconds:5.2f} s"
-            yield f"{moved} {blackout:>12} {redrawn:>10}   {equal}"
+            row = f"{moved} {blackout:>12} {redrawn:>10}   {equal}"
+            yield f"{row:<79}   {beside.get(hop.number, 'lost')}" if stock is not None else row
         yield ""
 
 

@@ -6,6 +6,10 @@ numbered keys and streams numbered bytes through a port the whole time, puts tex
 guest's, watches the picture move and hears the sound. In the second half the guest's drawing is frozen: what is drawn
 then is redrawing, and both sides' pictures are compared. What was lost is counted by the guest's own log, which the
 servers' processes write.
+
+Where spice-gtk is installed it is at the same servers beside our client, without a screen: it types keys of its own,
+goes along with each move, sees, hears and fetches the guest's texts. The port is our client's, which comes first: a
+server gives it to one client.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from spicehop.client.session import Session, connect
 from spicehop.codecs import is_compiled
 from spicehop.conductor import Options
 from spicehop.demo.exchange import Exchange
+from spicehop.demo.gtk_client import SYSTEM_PYTHON, spice_gtk_version
 from spicehop.demo.hearing import Hearing
 from spicehop.demo.hops import Hopper
 from spicehop.demo.keys import KEY_F6, KEY_F7, Charge, count_keys
@@ -28,6 +33,7 @@ from spicehop.demo.payload import count_port
 from spicehop.demo.report import DemoReport, DeskReport, FrameCount, Hop
 from spicehop.demo.serial import SerialLog, read_serial
 from spicehop.demo.server_process import ServerProcess
+from spicehop.demo.stock_client import StockClient
 from spicehop.demo.work import SETTLE_SECONDS, Progress, Work, compare, press
 from spicehop.errors import ConnectionLost
 from spicehop.trace import FileSink, MemorySink, Trace
@@ -36,6 +42,10 @@ from spicehop.trace.picture import svg
 
 ECHO_PORT = "org.example.echo.0"
 UNCOMPILED = "the codecs run uncompiled, since there was no C compiler: images go as LZ4, else it is the same"
+NO_SPICE_GTK = (
+    f"spice-gtk is not installed for {SYSTEM_PYTHON} (on Debian gir1.2-spiceclientglib-2.0 and python3-gi): "
+    "our client works alone"
+)
 SHOW_SECONDS = 0.5
 """Time for the last key to be drawn before drawing is frozen."""
 
@@ -64,6 +74,7 @@ class ServerDemo:
         self._memory = MemorySink()
         self._servers: list[ServerProcess] = []
         self._hops: list[Hop] = []
+        self._stock: StockClient | None = None
 
     async def run(self) -> DemoReport:
         """Run it; raises `OperationError` when it cannot be run to its end. A loss is in the report, not an error."""
@@ -71,12 +82,18 @@ class ServerDemo:
             self._progress(UNCOMPILED)
         directory = self._options.directory
         directory.mkdir(parents=True, exist_ok=True)
+        version = await spice_gtk_version()
+        if version is None:
+            self._progress(NO_SPICE_GTK)
         self._progress("a server starts, with a small desktop as its guest")
         async with AsyncExitStack() as stack:
             sinks = self._memory, FileSink(directory / "trace.jsonl")
             trace = stack.enter_context(Trace("client", time.monotonic, *sinks))
             server = await self._server(stack)
             session = await stack.enter_async_context(connect(server.url, trace=trace))
+            if version is not None:
+                port = server.port or 0
+                self._stock = StockClient(version, port, directory, trace, self._progress)
             try:
                 shift = await self._shift(stack, session, trace)
             except ConnectionLost:
@@ -111,32 +128,55 @@ class ServerDemo:
             progress=self._progress,
         )
         hopper = Hopper(session, work.frames, trace, self._memory)
-        async with work:
-            frozen = False
-            for number in range(1, options.migrations + 1):
-                if not frozen and number > (options.migrations + 1) // 2:
-                    press(session, KEY_F7)
-                    frozen = True
-                    await asyncio.sleep(SETTLE_SECONDS)
-                await asyncio.sleep(options.pause)
-                await exchange.to_guest(10_000 * number)
-                _, hop = await asyncio.gather(
-                    exchange.to_guest(100_000 * number), self._hop(stack, hopper, number, frozen=frozen)
-                )
-                self._hops.append(hop)
-                await exchange.from_guest()
-                work.check()
+        async with AsyncExitStack() as beside:
+            if self._stock is not None:
+                await self._begin_beside(await beside.enter_async_context(self._stock), session)
+            async with work:
+                await self._work(stack, session, work, exchange, hopper)
+            if self._stock is not None:
+                await self._stock.stop_work(exchange.offers)
+            await asyncio.sleep(SHOW_SECONDS)
+            self._progress("the pictures are compared")
+            control = self._servers[-1].control
+            equal = await compare(session, control, options.directory / "after")
+            if self._stock is not None:
+                await self._stock.compare(control, options.directory / "after-spice-gtk")
+            press(session, KEY_F6)
+            await asyncio.sleep(SHOW_SECONDS)
+            interrupted = session.closed or bool(session.lost_channels)
+        return _Shift(work, exchange, hearing, video, equal, interrupted)
+
+    async def _begin_beside(self, stock: StockClient, session: Session) -> None:
+        """Our client has all its channels, so spice-gtk takes none of them from it."""
+        self._progress("spice-gtk comes beside it, and types keys of its own")
+        ours = {session.core.connection_id}
+        await stock.join(self._servers[0].control, ours, keys_per_second=self._options.keys_per_second)
+
+    async def _work(
+        self, stack: AsyncExitStack, session: Session, work: Work, exchange: Exchange, hopper: Hopper
+    ) -> None:
+        """All moves, and what is done at each. The guest's drawing is frozen in the end."""
+        options = self._options
+        frozen = False
+        for number in range(1, options.migrations + 1):
+            if not frozen and number > (options.migrations + 1) // 2:
+                press(session, KEY_F7)
+                frozen = True
+                await asyncio.sleep(SETTLE_SECONDS)
             await asyncio.sleep(options.pause)
+            await exchange.to_guest(10_000 * number)
+            _, hop = await asyncio.gather(
+                exchange.to_guest(100_000 * number), self._hop(stack, hopper, number, frozen=frozen)
+            )
+            self._hops.append(hop)
+            if self._stock is not None:
+                self._stock.follow(hop)
+            await exchange.from_guest()
             work.check()
-        await asyncio.sleep(SHOW_SECONDS)
-        self._progress("the pictures are compared")
+        await asyncio.sleep(options.pause)
+        work.check()
         if not frozen:
             press(session, KEY_F7)
-        equal = await compare(session, self._servers[-1].control, options.directory / "after")
-        press(session, KEY_F6)
-        await asyncio.sleep(SHOW_SECONDS)
-        interrupted = session.closed or bool(session.lost_channels)
-        return _Shift(work, exchange, hearing, video, equal, interrupted)
 
     async def _hop(self, stack: AsyncExitStack, hopper: Hopper, number: int, *, frozen: bool) -> Hop:
         directly = number % 2 == 1
@@ -154,7 +194,8 @@ class ServerDemo:
         )
         pictures = self._options.directory / f"server-{number}" / "picture"
         hop = await hopper.hop(number, conduct, target.control, pictures, frozen=frozen)
-        return replace(hop, carrier="direct" if went_directly(source.trace) else "client")
+        ours = hopper.session.core.connection_id
+        return replace(hop, carrier=next((one.carrier for one in hop.sessions if one.connection_id == ours), ""))
 
     def _report(self, shift: _Shift) -> DemoReport:
         log = read_serial([server.guest_log for server in self._servers])
@@ -167,6 +208,10 @@ class ServerDemo:
         (directory / "timeline.svg").write_text(svg(records, title="spicehop demo"), encoding="utf-8")
         after = "after.png" if shift.equal else "after-differs.png"
         names = ("before.png", after, "timeline.html", "trace.jsonl")
+        files = {Path(name).stem: directory / name for name in names}
+        stock = self._stock.report(log) if self._stock is not None else None
+        if stock is not None and stock.pixels_differ is not None:
+            files["spice-gtk"] = directory / f"after-spice-gtk{'-differs' if stock.pixels_differ else ''}.png"
         return DemoReport(
             hops=tuple(self._hops),
             keys=keys,
@@ -174,7 +219,7 @@ class ServerDemo:
             port=count_port(work.stream.sent, bytes(work.stream.echoed), log.port_totals),
             session_interrupted=shift.interrupted,
             seconds=time.monotonic() - self._begun,
-            files={Path(name).stem: directory / name for name in names},
+            files=files,
             desk=DeskReport(
                 to_guest=to_guest,
                 from_guest=from_guest,
@@ -184,6 +229,7 @@ class ServerDemo:
                 log_faults=log.faults,
                 server_ended_well=all(server.returncode == 0 for server in self._servers),
                 compiled=is_compiled(),
+                stock=stock,
             ),
         )
 
@@ -204,8 +250,3 @@ def _drawn(seen: list[Seen], log: SerialLog) -> int:
     """Frames that the guest drew from the first that was seen until its drawing was frozen."""
     frozen = log.of("SCREEN", "frozen")
     return frozen[-1].number("frame") - seen[0].frame if seen and frozen else 0
-
-
-def went_directly(trace: Path) -> bool:
-    """Whether a server's clients took their state over the direct link, by its trace."""
-    return '"step":"HandingOverMain"' in (text := trace.read_text()) and '"step":"StateAhead"' in text

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 
 from spicehop.client.session import Session
 from spicehop.conductor.qmp import QmpAddress, QmpPeer
@@ -88,23 +89,37 @@ async def compare(session: Session, monitor: str, pictures: Path) -> bool:
     `monitor` is the server's QMP socket. The client's picture is kept as `pictures` with the ending .png, or, when it
     differs, with -differs.png, beside what the server showed, .ppm.
     """
-    from PIL import Image
+
+    async def shown() -> npt.NDArray[np.uint8]:
+        return session.screenshot().rgb()
 
     await asyncio.sleep(SETTLE_SECONDS)
+    return await pixels_that_differ(monitor, pictures, shown) == 0
+
+
+async def pixels_that_differ(
+    monitor: str, pictures: Path, shown: Callable[[], Awaitable[npt.NDArray[np.uint8]]]
+) -> int:
+    """How many pixels of what a client has `shown`, `(height, width, 3)`, are not the server's; as of `compare`."""
+    from PIL import Image
+
     dump = pictures.with_suffix(".ppm").resolve()
     peer = QmpPeer("server", QmpAddress.parse(monitor))
     await peer.connect()
     try:
         for _ in range(COMPARISONS):
             await peer.execute("screendump", {"filename": str(dump)})
-            shown = session.screenshot()
+            seen = await shown()
             with Image.open(dump) as picture:
-                if np.array_equal(np.asarray(picture.convert("RGB")), shown.rgb()):
-                    shown.save(pictures.with_suffix(".png"))
-                    dump.unlink()
-                    return True
+                wanted = np.asarray(picture.convert("RGB"))
+            if np.array_equal(wanted, seen):
+                Image.fromarray(seen).save(pictures.with_suffix(".png"))
+                dump.unlink()
+                return 0
             await asyncio.sleep(0.3)
     finally:
         await peer.close()
-    session.screenshot().save(pictures.with_name(f"{pictures.name}-differs.png"))
-    return False
+    Image.fromarray(seen).save(pictures.with_name(f"{pictures.name}-differs.png"))
+    if seen.shape != wanted.shape:
+        return int(max(seen.size, wanted.size) // 3)
+    return int((seen != wanted).any(axis=2).sum())
