@@ -11,12 +11,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
-from gtk_driver import GtkClient
 from moving_load import GtkWorker, OwnWorker, tap
 from scripted_agent import CAPABILITIES, ScriptedAgent
 from waiting import until
 
 import spicehop
+from spicehop.demo.gtk_client import GtkClient
 from spicehop.demo.moving_servers import MovingServers, Place
 from spicehop.demo.payload import clipboard_text
 from spicehop.wire import agent, main
