@@ -255,6 +255,33 @@ async def test_a_client_comes_while_the_guest_goes(
 
 
 @CARRIERS
+async def test_two_clients_come_at_the_same_moment(
+    start_gtk_client: StartGtkClient, tmp_path: Path, report: Report, carrier: str
+) -> None:
+    """One has the port and the microphone, and the other is not told of them: refused, they would never end its move."""
+    async with crew_at_work(tmp_path, start_gtk_client, carrier) as crew:
+        port = crew.servers.here.port or 0
+        clients = await asyncio.gather(*(start_gtk_client(port, name=f"gtk-{number}") for number in range(2)))
+        for number, client in enumerate(clients):
+            await client.wait_event("channel-event", kind="InputsChannel", what="opened")
+            await client.wait_event("mark")
+            mine = (SECOND_CODES, SECOND_HELD) if number else (FIRST_CODES,)
+            crew.workers.append(GtkWorker(client, tmp_path, *mine))
+        await asyncio.sleep(0.5)
+        for worker in crew.workers:
+            worker.begin(None)
+        for _ in range(2):
+            move = await crew.servers.move(sessions=2)
+            report("clients", move.clients)
+            crew.assert_moved(move, carrier)
+        told = [event for client in clients for event in client.events if event.get("what", "").startswith("error")]
+        assert told == []
+        account = await settle(crew.servers.logs, crew.workers)
+        report("account", account)
+        account.assert_nothing_lost()
+
+
+@CARRIERS
 async def test_moves_in_a_hurry(start_gtk_client: StartGtkClient, tmp_path: Path, report: Report, carrier: str) -> None:
     """Stock and own client together; each move begins as soon as the one before has ended."""
     async with crew_at_work(tmp_path, start_gtk_client, carrier, "spice-gtk", "own") as crew:

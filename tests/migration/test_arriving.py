@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from spicehop.channels.serving.channel import Peer
+from spicehop.channels.serving.channel import ChannelState, Peer
 from spicehop.channels.serving.cursor import CursorState, Pointer, ServerCursor, Shape
 from spicehop.channels.serving.display import DisplayState
 from spicehop.channels.serving.inputs import InputsState
@@ -14,8 +14,8 @@ from spicehop.channels.serving.main import MainState
 from spicehop.channels.serving.playback import PlaybackState
 from spicehop.channels.serving.record import RecordState
 from spicehop.migration.arriving import Here, RestoredChannel, StateCollector, without_state
-from spicehop.migration.state import MAIN
-from spicehop.wire import cursor, display, inputs, registry
+from spicehop.migration.state import MAIN, SessionState, sections
+from spicehop.wire import cursor, display, envelope, inputs, registry
 from spicehop.wire.constants import ChannelType, Direction, KeyboardModifier
 from spicehop.wire.framing import FrameReader
 from spicehop.wire.migration_data import (
@@ -63,6 +63,19 @@ def test_a_displays_caches_are_emptied_and_all_surfaces_but_the_primary_end() ->
     )
     assert restored.view is not None
     assert (restored.view.display_id, restored.view.displays, restored.view.surfaces) == (1, 2, ())
+
+
+def test_a_channel_that_the_client_did_not_have_at_the_source_is_not_awaited() -> None:
+    port, usb = (ChannelType.PORT, 0), (ChannelType.USBREDIR, 0)
+    state = MainState(ChannelState(), 99, 2, 3, listed=True)
+    layout = MainMigrationData(NO_DEVICE, 0, 0, 0, 0, 0, b"", 0, 0, 0, 0).encode()
+    body = layout + envelope.encode(sections(SessionState({MAIN: state}, handed=frozenset({MAIN, usb}))))
+    collector = StateCollector()
+    linked = {MAIN, port, usb}
+    assert not collector.is_surplus(port)
+    assert [one.key for one in collector.body_came(MAIN, body, linked, HERE)] == [MAIN]
+    assert collector.missing(linked) == {usb}
+    assert [collector.is_surplus(key) for key in (port, usb)] == [True, False]
 
 
 def said(machine: ServerCursor) -> list[type]:

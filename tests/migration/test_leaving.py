@@ -146,7 +146,7 @@ def test_a_channel_that_was_linked_here_after_the_client_was_told_of_the_target_
 def directly(client: Client, session: LeavingSession) -> list[direct_link.LinkMessage]:
     said: list[direct_link.LinkMessage] = []
     session.message_received(main.MigrateConnectedSeamless(), 1.0)
-    session.linked_directly(said.append, 1.0)
+    session.linked_directly(said.append, tuple(client.channels), 1.0)
     session.switched_over(2.0)
     return said
 

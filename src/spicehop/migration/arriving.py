@@ -134,6 +134,8 @@ class StateCollector:
         self._parts: dict[ChannelKey, SessionState] = {}
         """By channel, what its state came in."""
         self._restored: set[ChannelKey] = set()
+        self._handed: frozenset[ChannelKey] | None = None
+        """All whose state comes, once that is known."""
 
     def body_came(self, key: ChannelKey, body: bytes, linked: set[ChannelKey], here: Here) -> list[RestoredChannel]:
         """The channels that can go on with that. `linked` are those that the client has here. `ProtocolError` when it
@@ -149,6 +151,8 @@ class StateCollector:
         if isinstance(parts, Refusal):
             raise ProtocolError(parts.reason)
         self._bodies[key] = body
+        if parts.handed is not None:
+            self._handed = parts.handed
         for other in parts.channels:
             if other not in self._restored:
                 self._parts[other] = parts
@@ -166,7 +170,12 @@ class StateCollector:
 
     def missing(self, linked: set[ChannelKey]) -> set[ChannelKey]:
         """Channels whose state is still to come."""
-        return {key for key in linked if flags_of(key)} - self._restored
+        handed = linked if self._handed is None else linked & self._handed
+        return {key for key in handed if flags_of(key)} - self._restored
+
+    def is_surplus(self, key: ChannelKey) -> bool:
+        """Whether the client did not have a channel at the source that it has linked here."""
+        return self._handed is not None and key not in self._handed
 
 
 def _from_layout(key: ChannelKey, body: bytes, here: Here) -> RestoredChannel:
@@ -261,10 +270,10 @@ class ArrivingSession:
         """All of the session's state has come host to host, and the guest is here: what goes on. `ProtocolError` when
         it is not this client's.
         """
-        if state.channels.keys() != linked:
-            raise ProtocolError("the state has other channels than the client has linked")
+        if not state.channels.keys() <= linked:
+            raise ProtocolError("the state has channels that the client has not linked")
         self._step(ArrivingInput.STATE_HANDED)
-        self.unflushed = set(linked)
+        self.unflushed = set(state.channels)
         self._deadline = now + FOLLOW_SECONDS
         return [
             RestoredChannel(

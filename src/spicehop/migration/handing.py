@@ -143,7 +143,8 @@ class ThroughClient(Carrier):
                 lean = replace(agent, client=libspice.without_bytes(agent.client)) if layout else agent
                 # Where the target is libspice the agent begins anew then.
                 layout = layout or libspice.layout_of_main(None, None)
-                return layout + _enveloped(SessionState(self._riders(key) | {key: state}, {}, lean))
+                handed = frozenset(self._leaving())
+                return layout + _enveloped(SessionState(self._riders(key) | {key: state}, {}, lean, handed=handed))
             case DisplayState():
                 view = self._source.view_state(key[1])
                 layout = _layout(lambda: libspice.layout_of_display(state, view))

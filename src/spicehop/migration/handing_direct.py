@@ -37,6 +37,10 @@ class HostToHost(Carrier):
         self._late: dict[ChannelKey, list[bytes]] = {}
         self.late_bytes = 0
 
+    def goes_with(self, keys: set[ChannelKey]) -> None:
+        """The client has linked these channels at the target, and not those that were known."""
+        self._keys = keys
+
     def send_ahead(self) -> None:
         """Send what is large and may go while the guest runs; what is new of it then goes with the rest."""
         windows = self._windows()

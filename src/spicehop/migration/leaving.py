@@ -15,7 +15,7 @@ from spicehop.migration.handing_direct import HostToHost
 from spicehop.migration.leaving_table import LEAVING_TABLE, LeavingAction, LeavingInput, LeavingState, Scheme
 from spicehop.migration.state import MAIN, ChannelKey, prepare
 from spicehop.wire.constants import MainCap, channel_name
-from spicehop.wire.direct_link import LinkMessage
+from spicehop.wire.direct_link import Keys, LinkMessage
 from spicehop.wire.layout import Message
 from spicehop.wire.main import (
     MigrateBegin,
@@ -197,13 +197,26 @@ class LeavingSession:
             self._keys |= self._client.machines().keys()
             self._carrier = ThroughClient(self._client, self._keys)
 
-    def linked_directly(self, say: Callable[[LinkMessage], None], now: float) -> None:
-        """The target has the client's links, and says so over the direct link: the state can go that way."""
+    @property
+    def may_be_offered(self) -> bool:
+        """Whether it helps to tell the target, over a direct link, which channels the client has."""
         states = LeavingState
-        if self.state in (states.LINKING, states.LINKED_SEAMLESS, states.LINKING_LATE, states.LINKED_LATE):
+        return self.state in (states.LINKING, states.LINKED_SEAMLESS, states.LINKING_LATE, states.LINKED_LATE)
+
+    def linked_directly(self, say: Callable[[LinkMessage], None], keys: Keys, now: float) -> None:
+        """The target has the client's links, and says so over the direct link: the state can go that way. `keys` are
+        the channels; what is not all the client has here is an answer to an older offer.
+        """
+        if not self.may_be_offered or set(keys) != self._client.machines().keys():
+            return
+        self._keys = set(keys)
+        if self._direct is None:
             self._direct = HostToHost(self._client, self._keys, self._client.connection_id, say)
-            self._direct.send_ahead()
-        if self.state is states.LINKED_LATE:
+            self._carrier = ThroughClient(self._client, self._keys)
+        else:
+            self._direct.goes_with(self._keys)
+        self._direct.send_ahead()
+        if self.state is LeavingState.LINKED_LATE:
             self._deadline = self._last_deadline
             self._step(LeavingInput.LINKED_DIRECT, now)
 

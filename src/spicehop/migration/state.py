@@ -61,12 +61,14 @@ class Kind(IntEnum):
     AGENT_DEVICE = 11
     WINDOW = 12
     """A saved `GlzDictionary`, host to host alone: it has pixels."""
+    CHANNELS = 13
+    """Which channels are handed over, through the client with main: it may have linked others at the target."""
 
 
 KNOWN: Mapping[int, int] = dict.fromkeys(Kind, VERSION)
 """What this server reads."""
-REPLACEABLE = frozenset({Kind.CURSOR, Kind.PLAYBACK, Kind.RECORD, Kind.WINDOW})
-"""Without these the channel, or the window, begins anew, and nothing is lost."""
+REPLACEABLE = frozenset({Kind.CURSOR, Kind.PLAYBACK, Kind.RECORD, Kind.WINDOW, Kind.CHANNELS})
+"""Without these the channel, or the window, begins anew, and nothing is lost; without CHANNELS all are awaited."""
 _KINDS: Mapping[int, Kind] = {
     ChannelType.MAIN: Kind.MAIN,
     ChannelType.DISPLAY: Kind.DISPLAY,
@@ -100,6 +102,8 @@ class SessionState:
     agent: AgentStates | None = None
     windows: Mapping[int, bytes] = field(default_factory=dict)
     """By the number of the display channel: its GLZ window, or what of it has not gone ahead."""
+    handed: frozenset[ChannelKey] | None = None
+    """All channels whose state comes; None when that is not said."""
     kept: tuple[tuple[Section, str], ...] = ()
     """Sections that this server could not read and can do without, with the reason. They are not sent on: what they say
     grows old here.
@@ -145,6 +149,9 @@ def sections(state: SessionState, *, view_bytes: int | None = None) -> list[Sect
         lean = view if view_bytes is None else view.within(view_bytes // len(state.views))
         found.append(_section(Kind.VIEW, (ChannelType.DISPLAY, number), lean.encode()))
     found += [_section(Kind.WINDOW, (ChannelType.DISPLAY, number), data) for number, data in state.windows.items()]
+    if state.handed is not None:
+        channels = layouts.ChannelsPart(tuple(sorted(state.handed)))
+        found.append(_section(Kind.CHANNELS, MAIN, channels.encode()))
     if state.agent is not None:
         client = layouts.AgentClientPart.of(state.agent.client).encode()
         device = layouts.AgentDevicePart.of(state.agent.device).encode()
@@ -202,6 +209,7 @@ def _assembled(readable: Iterable[Section], kept: tuple[tuple[Section, str], ...
     channels: dict[ChannelKey, ServingState] = {}
     views: dict[int, ViewState] = {}
     windows: dict[int, bytes] = {}
+    handed: frozenset[ChannelKey] | None = None
     client: AgentClientState | None = None
     device: AgentDeviceState | None = None
     for section in readable:
@@ -211,6 +219,8 @@ def _assembled(readable: Iterable[Section], kept: tuple[tuple[Section, str], ...
                 views[section.channel_id] = _view(section)
             case Kind.WINDOW:
                 windows[section.channel_id] = section.data
+            case Kind.CHANNELS:
+                handed = frozenset(layouts.ChannelsPart.decode(section.data).channels)
             case Kind.AGENT_CLIENT:
                 client = layouts.AgentClientPart.decode(section.data).state()
             case Kind.AGENT_DEVICE:
@@ -225,7 +235,7 @@ def _assembled(readable: Iterable[Section], kept: tuple[tuple[Section, str], ...
     if (client is None) is not (device is None):
         raise ProtocolError("the state of a session has half of the agent's")
     agent = AgentStates(client, device) if client is not None and device is not None else None
-    return SessionState(channels, views, agent, windows, kept)
+    return SessionState(channels, views, agent, windows, handed, kept)
 
 
 def _section(kind: Kind, key: ChannelKey, data: bytes) -> Section:

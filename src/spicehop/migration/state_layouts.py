@@ -35,6 +35,7 @@ from spicehop.errors import ProtocolError, StateError
 from spicehop.wire.agent import MonitorsConfig
 from spicehop.wire.agent_constants import CLIENT_TOKENS
 from spicehop.wire.constants import AudioMode, MouseMode
+from spicehop.wire.direct_link import Channels
 from spicehop.wire.display import Init
 from spicehop.wire.layout import I32, I64, U8, U16, U32, U64, Array, Data, SizedBytes, Structure, Switch
 
@@ -121,6 +122,13 @@ def _microseconds(seconds: float) -> int:
 def _seconds(microseconds: int) -> float:
     _check(microseconds <= _LATEST, "a time")
     return microseconds / _MICROSECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelsPart(Structure):
+    """Which channels of a session are handed over."""
+
+    channels: Channels
 
 
 @dataclass(frozen=True, slots=True)

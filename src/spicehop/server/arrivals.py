@@ -31,6 +31,9 @@ from spicehop.wire import envelope
 from spicehop.wire.layout import Data
 from spicehop.wire.main import MigrateDstSeamlessAck, MigrateDstSeamlessNack
 
+SURPLUS = "the client did not have it where it comes from"
+"""A channel that was refused at the source, and that the client has linked here all the same."""
+
 
 class ArrivalHost(Protocol):
     """The server that clients come to."""
@@ -189,8 +192,11 @@ class ArrivalDesk:
             session.abandon(f"its state cannot be used: {error}")
             return
         if action is ArrivingAction.ARRIVE:
-            for key in tuple(session.parked):
-                self._begin_channel(session, key, without_state(key), now)
+            for key, parked in tuple(session.parked.items()):
+                if arrival.collector.is_surplus(key):
+                    parked.fail(SURPLUS)
+                else:
+                    self._begin_channel(session, key, without_state(key), now)
             self._host.record("server.client-arrived", session, session.channels[MAIN], reason="seamless")
 
     def _restore(self, session: ServedSession, restored: RestoredChannel, now: float) -> None:
@@ -257,9 +263,7 @@ class ArrivalDesk:
     def link_message(self, message: link.LinkMessage) -> None:
         """The source says something."""
         if isinstance(message, link.SessionOffered):
-            self.offered[message.connection_id] = {(kind, number) for kind, number in message.channels}
-            self._host.expected.announce_one(message.connection_id)
-            self._say(link.SessionExpected(message.connection_id))
+            self._offered(message)
             return
         session = self._host.sessions.find(message.connection_id) if isinstance(message, link.FromSource) else None
         if session is None or session.arrival is None:
@@ -280,6 +284,16 @@ class ArrivalDesk:
                 self._follow(session, session.arrival.withdrawn(), message.reason)
             case _:
                 pass
+
+    def _offered(self, message: link.SessionOffered) -> None:
+        """A client is to come, or has other channels than the source has said before."""
+        self.offered[message.connection_id] = {(kind, number) for kind, number in message.channels}
+        session = self._host.sessions.find(message.connection_id)
+        if session is None:
+            self._host.expected.announce_one(message.connection_id)
+            self._say(link.SessionExpected(message.connection_id))
+        elif session.arrival is not None and session.arrival.seamless:
+            self._tell_if_linked(session)
 
     def take_window(self, session: ServedSession, number: int) -> GlzDictionary | None:
         """The GLZ window of a client's display, where it has come."""
@@ -324,7 +338,7 @@ class ArrivalDesk:
     def _tell_if_linked(self, session: ServedSession) -> None:
         """The source may hand a session over whose channels are all linked."""
         wanted = self.offered.get(session.connection_id)
-        if wanted is not None and wanted == session.linked_keys():
+        if wanted is not None and wanted <= session.linked_keys():
             self._say(link.SessionLinked(session.connection_id, tuple(sorted(wanted))))
 
     def _handed_over(self, session: ServedSession, message: link.SessionHanded) -> None:
@@ -382,6 +396,8 @@ class ArrivalDesk:
         elif action is ArrivingAction.ARRIVE:
             for served in session.channels.values():
                 served.let_go()
+            for parked in tuple(session.parked.values()):
+                parked.fail(SURPLUS)
             self.offered.pop(session.connection_id, None)
             self._say(link.SessionHere(session.connection_id))
             self._host.record("server.client-arrived", session, session.channels[MAIN], reason="seamless, host to host")

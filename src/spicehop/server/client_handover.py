@@ -33,6 +33,7 @@ from spicehop.server.session import ServedSession
 from spicehop.wire.constants import ChannelType, LinkResult
 from spicehop.wire.direct_link import (
     FromTarget,
+    Keys,
     LinkMessage,
     SessionExpected,
     SessionLinked,
@@ -144,6 +145,8 @@ class ClientHandover:
         self._outcomes: list[ClientOutcome] = []
         self._offered: dict[ServedSession, float] = {}
         """Clients that the target has been told of and has not said that it expects; until when that is awaited."""
+        self._channels: dict[ServedSession, Keys] = {}
+        """What the target was told that clients have linked here."""
         self._say: Callable[[LinkMessage], None] | None = None
         self._stragglers: dict[ServedSession, tuple[ClientTarget, float]] = {}
         """Clients that are still on their way here, and until when they may be."""
@@ -153,6 +156,11 @@ class ClientHandover:
         self._steps: dict[ServedChannel, DepartureStep] = {}
         self._seen: dict[ServedSession, float] = {}
         server.leaving = self
+
+    @property
+    def invites(self) -> bool:
+        """Part of `LeavingDesk`."""
+        return self.target is not None
 
     # -- what the guest does ----------------------------------------------------------------------------------------
 
@@ -239,6 +247,7 @@ class ClientHandover:
     def link_lost(self, reason: str) -> None:
         """The direct link is gone."""
         self._say = None
+        self._channels.clear()
         now = self._server.clock()
         self._offered = dict.fromkeys(self._offered, now)
         for leaving in self._leaving.values():
@@ -258,7 +267,7 @@ class ClientHandover:
                 if self._offered.pop(session, None) is not None and self.target is not None:
                     self._tell_of_target(session, self.target, offered=True)
             case SessionLinked() if leaving is not None and self._say is not None:
-                leaving.linked_directly(self._say, now)
+                leaving.linked_directly(self._say, message.channels, now)
             case SessionRestored() if leaving is not None:
                 leaving.restored(now)
             case SessionRefused() if leaving is not None:
@@ -273,7 +282,23 @@ class ClientHandover:
             self._tell_of_target(session, target)
             return
         self._offered[session] = self._server.clock() + OFFER_SECONDS
-        self._say(SessionOffered(session.connection_id, tuple(sorted(session.channels))))
+        self._say_channels(session)
+
+    def _say_channels(self, session: ServedSession) -> None:
+        if self._say is not None:
+            self._channels[session] = tuple(sorted(session.channels))
+            self._say(SessionOffered(session.connection_id, self._channels[session]))
+
+    def _offer_again(self) -> None:
+        """A client that still links its channels here has others now than the target was told."""
+        for session in tuple(self._channels):
+            leaving = self._leaving.get(session)
+            if session.ended or (leaving is None and session not in self._offered):
+                del self._channels[session]
+            elif leaving is None or not leaving.may_be_offered:
+                continue
+            elif self._channels[session] != tuple(sorted(session.channels)):
+                self._say_channels(session)
 
     # -- `LeavingDesk`, its turn ------------------------------------------------------------------------------------
 
@@ -287,6 +312,7 @@ class ClientHandover:
                 self._tell_of_target(session, self.target)
         if self.target is not None:
             self._tell_newcomers(self.target, now)
+        self._offer_again()
         for session, leaving in tuple(self._leaving.items()):
             try:
                 before = leaving.state

@@ -13,6 +13,10 @@ from spicehop.wire.layout import Message
 class LeavingDesk(Protocol):
     """Told what clients say and do; has its turn after all of them have been written to."""
 
+    @property
+    def invites(self) -> bool:
+        """Whether clients are told of a target, and link it: channels that they link here now they lack there."""
+
     def message_received(self, session: ServedSession, message: Message) -> None:
         """A client says how far its migration is."""
 
@@ -31,6 +35,8 @@ class LeavingDesk(Protocol):
 
 class NobodyLeaves:
     """A server that sends nobody anywhere: stray answers of clients mean nothing."""
+
+    invites = False
 
     def message_received(self, session: ServedSession, message: Message) -> None:
         """Not of interest."""

@@ -34,6 +34,7 @@ from spicehop.server.expected import ExpectedClients
 from spicehop.server.input_gate import InputGate
 from spicehop.server.leaving_desk import LeavingDesk, NobodyLeaves
 from spicehop.server.listener import AcceptedStream, Listeners, Origin
+from spicehop.server.listing import ChannelLists, Listener
 from spicehop.server.newcomer import Newcomer
 from spicehop.server.options import SaslProvider, Security, ServerOptions
 from spicehop.server.pointer import PointerWatch
@@ -94,7 +95,7 @@ class SpiceServer:
         self._scheduler = Scheduler(clock, self._turn, self._failed)
         self._failure: Exception | None = None
         self._closed = asyncio.Event()
-        self._announced: set[ChannelKey] = set()
+        self._lists = ChannelLists(self._available, self._catalogue.common)
 
     # -- life -------------------------------------------------------------------------------------------------------
 
@@ -191,7 +192,7 @@ class SpiceServer:
         players = [machine for session in sessions for machine in session.players()]
         recorder = self._recorder.machine if self._recorder is not None else None
         self._sound.pump(now, players, recorder if isinstance(recorder, ServerRecord) else None)
-        self._announce_free()
+        self._lists.turn(now, quiet=self.input_gate.closed or self.leaving.invites)
         for number in self.agent.stuck_clients(now, len(sessions)):
             self._end_number(number, "it takes nothing of what the guest's agent says")
         interval = 1 / self.options.frames_per_second
@@ -202,7 +203,7 @@ class SpiceServer:
         if gave or self.devices.can_go_on or self.agent.can_go_on(mains):
             return now
         due = [guest.next_deadline(), self.gate.next_deadline(), self.agent.next_deadline()]
-        due += [self.leaving.next_deadline(), self.arrivals.next_deadline()]
+        due += [self.leaving.next_deadline(), self.arrivals.next_deadline(), self._lists.next_deadline()]
         due += [session.next_deadline() for session in self.sessions]
         return min((one for one in due if one is not None), default=None)
 
@@ -345,7 +346,7 @@ class SpiceServer:
                 self.devices.claim(served.key, served)
         elif isinstance(served.machine, ServerRecord):
             self._recorder = served
-        self._announced.discard(served.key)
+        self._lists.claimed(served.key)
 
     def message_received(self, session: ServedSession, message: Message) -> None:
         """For sessions: what a client says of its migration."""
@@ -396,7 +397,7 @@ class SpiceServer:
             ),
             now,
         )
-        machine.begin_net_test(now)
+        machine.begin_net_test(now, self.options.net_test_bytes)
 
     def _available(self) -> list[ChannelKey]:
         """Channels that a client can connect now."""
@@ -406,20 +407,22 @@ class SpiceServer:
         taken = {key for session in self.sessions for key in session.parked if key not in self._catalogue.common()}
         return [key for key in keys if key not in taken]
 
-    def list_channels(self, session: ServedSession) -> list[ChannelKey]:
-        """For sessions: what the client can connect."""
-        return self._available()
+    def channels_asked(self, session: ServedSession) -> None:
+        """For sessions: a client wants to know what it can connect."""
+        listener = self._listener(session)
+        if listener is not None:
+            self._lists.ask(listener)
+        self.wake()
 
-    def _announce_free(self) -> None:
-        """Tell those who have had their list that a device is free again. While the guest goes none is."""
-        if self.input_gate.closed:
-            return
-        for key in tuple(self._announced):
-            if key in self._available():
-                for session in self.sessions:
-                    if session.main is not None and session.main.listed:
-                        session.main.list_channels([key])
-        self._announced.clear()
+    @staticmethod
+    def _listener(session: ServedSession) -> Listener | None:
+        main = session.main
+        return None if main is None else Listener(main, session.linked_keys, lambda: not session.ended)
+
+    def _is_free(self, key: ChannelKey) -> None:
+        """A device can be had again."""
+        listed = [session for session in self.sessions if session.main is not None and session.main.listed]
+        self._lists.freed(key, [one for session in listed if (one := self._listener(session)) is not None])
 
     def display_linked(
         self, session: ServedSession, served: ServedChannel, restored: RestoredChannel | None
@@ -447,10 +450,10 @@ class SpiceServer:
         self.leaving.channel_gone(session, served, reason)
         if served.key in self.devices.slots and self.devices.slots[served.key].owner is served:
             self.devices.release(served.key, departed=session.standing)
-            self._announced.add(served.key)
+            self._is_free(served.key)
         elif served is self._recorder:
             self._recorder = None
-            self._announced.add(served.key)
+            self._is_free(served.key)
         self._tell("disconnected", served.stream, session)
 
     def session_over(self, session: ServedSession, reason: str) -> None:

@@ -54,8 +54,8 @@ class SessionHost(Protocol):
     def record_event(self, event: Recorded) -> None:
         """The client's microphone."""
 
-    def list_channels(self, session: ServedSession) -> list[ChannelKey]:
-        """What the client can connect."""
+    def channels_asked(self, session: ServedSession) -> None:
+        """The client wants to know what it can connect."""
 
     def display_linked(
         self, session: ServedSession, served: ServedChannel, restored: RestoredChannel | None
@@ -229,8 +229,7 @@ class ServedSession:
         match event:
             case main_channel.ChannelsAsked():
                 self.initialized = True
-                assert self.main is not None
-                self.main.list_channels(self._host.list_channels(self))
+                self._host.channels_asked(self)
             case main_channel.MouseModeAsked():
                 self._wanted_mode = event.mode
                 self.check_mouse_mode()
