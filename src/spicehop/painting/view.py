@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
 
 import numpy as np
@@ -173,15 +174,18 @@ class ClientView:
 
 
 def _image_state(image: CachedImage) -> ImageState:
-    return ImageState(image.image_id, image.width, image.height, np.array(image.tiles, "<u8").tobytes())
+    digests = struct.pack(f"<{len(image.tiles)}Q", *image.tiles) if image.tiles else b""
+    return ImageState(image.image_id, image.width, image.height, digests)
 
 
 def _image(state: ImageState) -> CachedImage:
     if not state.width or not state.height or not state.image_id:
         raise ProtocolError("a display's state has an image without pixels or id")
     count = (state.height // TILE) * (state.width // TILE)
-    tiles = numbers(state.digests, count).tolist() if state.digests else []
-    return CachedImage(state.image_id, state.width, state.height, tuple(tiles))
+    if state.digests and len(state.digests) != 8 * count:
+        raise ProtocolError("a display's state has digests for another number of tiles")
+    tiles = struct.unpack(f"<{count}Q", state.digests) if state.digests else ()
+    return CachedImage(state.image_id, state.width, state.height, tiles)
 
 
 def _stream_state(stream: Stream) -> StreamState:

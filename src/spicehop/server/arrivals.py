@@ -18,7 +18,7 @@ from spicehop.errors import ProtocolError
 from spicehop.guests.interface import Guest
 from spicehop.migration.arriving import ArrivingAction, Here, RestoredChannel, without_state
 from spicehop.migration.handing import flags_of
-from spicehop.migration.state import ChannelKey, Refusal, ServingState, SessionState, decode, part, prepare
+from spicehop.migration.state import ChannelKey, Refusal, ServingState, SessionState, decode, part
 from spicehop.server.agent_desk import AgentDesk
 from spicehop.server.expected import ExpectedClients
 from spicehop.server.held_keys import HeldKeys
@@ -50,6 +50,9 @@ class ArrivalHost(Protocol):
 
     def wake(self) -> None:
         """Look after everything soon."""
+
+    def rehearse(self) -> None:
+        """A session comes soon: what it would wait for is made now."""
 
     def machine(
         self, kind: int, channel_id: int, peer: Peer, now: float, state: ServingState | None = None
@@ -115,7 +118,7 @@ class ArrivalDesk:
         match event:
             case SeamlessAsked():
                 if arrival.seamless_asked(event.source_version) is ArrivingAction.ACKNOWLEDGE:
-                    prepare()
+                    self._host.rehearse()
                     served.machine.send(MigrateDstSeamlessAck())
                     self._host.agent.expect(session.number, session.connection_id)
                     for other in session.parked.values():

@@ -63,6 +63,10 @@ class ScreenFeed:
         for surface in self.painter.view.surfaces.values():
             surface.resume(now)
 
+    def hurry(self) -> None:
+        """Make the next frame as soon as the client can take one, however soon after the last: the guest stops."""
+        self._next_frame = 0.0
+
     def message(self, message: Message, now: float) -> None:
         """The client said something else."""
         self.painter.client_message(message, now)

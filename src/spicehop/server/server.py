@@ -23,8 +23,9 @@ from spicehop.channels.serving.parked import ParkedChannel
 from spicehop.channels.serving.record import Recorded, ServerRecord
 from spicehop.guests.interface import Guest
 from spicehop.migration.arriving import ArrivingSession, RestoredChannel
-from spicehop.migration.state import ServingState
+from spicehop.migration.state import ServingState, prepare
 from spicehop.painting import ClientView, ImageCompression, PaintSettings, SharedImages
+from spicehop.painting.rehearsal import rehearse
 from spicehop.server.accept import AcceptGate
 from spicehop.server.agent_desk import AgentDesk
 from spicehop.server.arrivals import ArrivalDesk
@@ -46,7 +47,7 @@ from spicehop.server.session import MAIN, ServedSession
 from spicehop.server.sounds import SoundDesk
 from spicehop.server.tickets import KeyPool, Ticket, TicketKey
 from spicehop.trace import Trace
-from spicehop.wire.constants import ChannelType, CommonCap, LinkResult
+from spicehop.wire.constants import ChannelType, CommonCap, DisplayCap, LinkResult
 from spicehop.wire.layout import Message
 from spicehop.wire.link import Capabilities, LinkMessage
 
@@ -95,6 +96,7 @@ class SpiceServer:
         self._scheduler = Scheduler(clock, self._turn, self._failed)
         self._failure: Exception | None = None
         self._closed = asyncio.Event()
+        self._has_rehearsed = False
         self._lists = ChannelLists(self._available, self._catalogue.common)
 
     # -- life -------------------------------------------------------------------------------------------------------
@@ -163,11 +165,21 @@ class SpiceServer:
     def stop_guest(self) -> None:
         """Let the guest stand still."""
         self.guest.stop(self.clock())
+        for session in self.sessions:
+            for feed in session.feeds.values():
+                feed.hurry()
         self.wake()
 
     def wake(self) -> None:
         """Look after everything soon: something has happened to the guest, or to a client."""
         self._scheduler.wake()
+
+    def rehearse(self) -> None:
+        """For arrivals: a session comes soon. What it would wait for is made now, once."""
+        if not self._has_rehearsed:
+            self._has_rehearsed = True
+            prepare()
+            rehearse(frozenset(DisplayCap), self._settings)
 
     # -- the turn ---------------------------------------------------------------------------------------------------
 
