@@ -30,7 +30,9 @@ from spicehop.migration import state_layouts as layouts
 from spicehop.painting.state import ViewState
 from spicehop.painting.state import check as check_view
 from spicehop.wire import envelope
+from spicehop.wire.base import Migrate, MigrateData, MigrateFlushMark
 from spicehop.wire.constants import ChannelType
+from spicehop.wire.direct_link import Flushed, LateBytes, SessionHanded, SessionRestored
 from spicehop.wire.envelope import Envelope, Section
 from spicehop.wire.layout import Data, Structure
 from spicehop.wire.migration_data import LAYOUTS
@@ -136,7 +138,8 @@ def prepare() -> None:
     parts: list[type[Structure]] = [
         one for one in vars(layouts).values() if isinstance(one, type) and issubclass(one, Structure)
     ]
-    parts += [ViewState, *LAYOUTS.values()]
+    parts += [ViewState, *LAYOUTS.values(), Migrate, MigrateData, MigrateFlushMark]
+    parts += [LateBytes, Flushed, SessionHanded, SessionRestored]
     for part_class in parts:
         if part_class is not Structure:
             _ = part_class.layout().reader

@@ -50,6 +50,7 @@ from spicehop.trace import Trace
 from spicehop.wire.constants import ChannelType, CommonCap, DisplayCap, LinkResult
 from spicehop.wire.layout import Message
 from spicehop.wire.link import Capabilities, LinkMessage
+from spicehop.wire.registry import registered
 
 CLOSING_SECONDS = 1.0
 """How long a server that ends waits for its last words to go out."""
@@ -179,6 +180,8 @@ class SpiceServer:
         if not self._has_rehearsed:
             self._has_rehearsed = True
             prepare()
+            for _, _, _, message in registered():
+                message.layout()
             rehearse(frozenset(DisplayCap), self._settings)
 
     # -- the turn ---------------------------------------------------------------------------------------------------
