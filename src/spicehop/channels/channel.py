@@ -392,7 +392,9 @@ class ClientChannel:
         """When `handle_timer` wants to be called at the latest, or `drain` may have something that is held back now."""
         may_write = self._connection is not None and self.hand_over is HandOver.NONE
         write = self.next_write() if may_write else None
-        return min((due for due in (self.wait_deadline, write) if due is not None), default=None)
+        if write is None or self.wait_deadline is None:
+            return self.wait_deadline if write is None else write
+        return min(write, self.wait_deadline)
 
     def next_write(self) -> float | None:
         """When there will be something to write that is held back now; None when nothing is held back."""

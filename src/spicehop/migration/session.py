@@ -229,14 +229,14 @@ class ClientSession:
         """When `handle_timer` is due at the latest."""
         if self.ended:
             return None
-        deadlines = [link.deadline for link in self._links.values()]
+        deadlines = [self._opening_deadline, self.travel.next_deadline()]
+        deadlines += [link.deadline for link in self._links.values() if link.deadline is not None]
         for key, link in self._current.items():
             channel = self.channels[key]
             deadlines.append(channel.wait_deadline if link.id in self._blocked else channel.next_deadline())
         if self.state in AT_HOME:
             deadlines.append(self.restorer.next_deadline())
-        deadlines += (self._opening_deadline, self.travel.next_deadline())
-        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+        return min([deadline for deadline in deadlines if deadline is not None], default=None)
 
     def handle_timer(self, now: float) -> None:
         """Do what is due."""

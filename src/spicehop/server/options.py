@@ -9,6 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
+from spicehop.channels.serving.main import NET_TEST_BYTES
 from spicehop.wire.constants import ChannelType
 
 
@@ -81,6 +82,8 @@ class ServerOptions:
     """Most frames painted for one client."""
     silent_seconds: float = 120.0
     """A client that has not answered a ping for so long is gone."""
+    net_test_bytes: int = NET_TEST_BYTES
+    """Size of the ping that measures a new client's link."""
     accept_unannounced: bool = False
     """Let in clients that say they migrate here, though nobody has announced them."""
     seamless_migration: bool = False

@@ -67,8 +67,9 @@ class ServedChannel:
                 self._ahead = max(0, self._ahead - sum(map(len, frames)))
         if self.gone:
             return
-        if self.machine.messages_queued > QUEUE_END:
-            self.fail(f"{self.machine.name}: the client takes nothing of {self.machine.messages_queued} messages")
+        queued = self.machine.messages_queued
+        if queued > QUEUE_END:
+            self.fail(f"{self.machine.name}: the client takes nothing of {queued} messages")
         elif self.waits_to_be_read:
             self.stream.pause_reading()
         else:

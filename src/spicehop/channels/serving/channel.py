@@ -103,9 +103,7 @@ class ServerChannel:
     PING_INTERVAL: float | None = 300.0
     MESSAGE_LIMIT = MESSAGE_LIMIT
 
-    def __init__(
-        self, kind: int, channel_id: int, peer: Peer, now: float, state: ChannelState | None = None
-    ) -> None:
+    def __init__(self, kind: int, channel_id: int, peer: Peer, now: float, state: ChannelState | None = None) -> None:
         state = state or ChannelState()
         self.kind = kind
         self.channel_id = channel_id
@@ -244,9 +242,11 @@ class ServerChannel:
     @property
     def blocked(self) -> bool:
         """Whether the client has to acknowledge before it gets more."""
+        if not self._window_message:
+            return False
         waiting = self.delivery.messages_sent - self._window_message - self._acknowledged
         # Where the state has gone ahead MIGRATE is all that is left to say: a round trip less to wait.
-        return bool(self._window_message) and waiting > 2 * self.ACK_WINDOW and not self._forwards
+        return waiting > 2 * self.ACK_WINDOW and not self._forwards
 
     @property
     def idle(self) -> bool:

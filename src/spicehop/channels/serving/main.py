@@ -117,6 +117,7 @@ class ServerMain(ServerChannel):
         self.listed = state.listed if state else False
         """Whether the client has had its list of channels."""
         self.net_test = NetTest.NONE
+        self._test_bytes = 0
         self._test_begun = 0.0
         self._test_trip = 0.0
         self._measured: NetMeasured | None = None
@@ -182,10 +183,10 @@ class ServerMain(ServerChannel):
 
     # -- the bandwidth test -----------------------------------------------------------------------------------------
 
-    def begin_net_test(self, now: float) -> None:
+    def begin_net_test(self, now: float, size: int = NET_TEST_BYTES) -> None:
         """Two empty pings and a full one; the first only warms the way up. Not for clients on the same machine."""
         if not self.peer.local:
-            self.net_test = NetTest.FIRST
+            self.net_test, self._test_bytes = NetTest.FIRST, size
             self.ping(now)
 
     def _test_pong(self, now: float) -> None:
@@ -197,11 +198,11 @@ class ServerMain(ServerChannel):
             case NetTest.EMPTY:
                 self.net_test = NetTest.FULL
                 self._test_trip, self._test_begun = now - self._test_begun, now
-                self.ping(now, padding=bytes(NET_TEST_BYTES))
+                self.ping(now, padding=bytes(self._test_bytes))
             case NetTest.FULL:
                 self.net_test = NetTest.NONE
                 spent = max(now - self._test_begun - self._test_trip, 1e-4)
-                self._measured = NetMeasured(self._test_trip, NET_TEST_BYTES / spent)
+                self._measured = NetMeasured(self._test_trip, self._test_bytes / spent)
             case NetTest.NONE:
                 pass
 

@@ -89,9 +89,7 @@ class ServerPipe(ServerChannel):
 
     MESSAGE_LIMIT = 32 * 1024 * 1024
 
-    def __init__(
-        self, kind: int, channel_id: int, peer: Peer, now: float, state: PipeState | None = None
-    ) -> None:
+    def __init__(self, kind: int, channel_id: int, peer: Peer, now: float, state: PipeState | None = None) -> None:
         super().__init__(kind, channel_id, peer, now, state.channel if state else None)
         self._opened = state.opened if state else False
         self.incoming = PieceQueue(state.incoming if state else b"")
