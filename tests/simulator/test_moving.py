@@ -139,7 +139,7 @@ Plant = Callable[[pytest.MonkeyPatch], None]
         (no_held_input, Journey(11, pause=0.5), "are lost"),
         (input_twice, Journey(11, pause=0.5), "made before"),
         (sends_after_migrate, Journey(12, clients=2), "follows MIGRATE on"),
-        (main_first, Journey(13), "main is told to go before"),
+        (main_first, Journey(13, conditions=Conditions(0.001, 0.0)), "main is told to go before"),
         (guest_goes_on, Journey(14), "the guest runs at host 0 and at host 1"),
         (late_bytes_forgotten, Journey(15, direct=True, conditions=Conditions(0.02)), "lost"),
     ],
@@ -151,8 +151,8 @@ def test_a_planted_fault_is_found(plant: Plant, journey: Journey, words: str, mo
 
 
 def test_a_guest_that_outlives_its_lease_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    journey = Journey(18, conditions=Conditions(0.02, 0.0), work=0.8)
-    moments = [Mishap("guest's connection fades", time=time) for time in (1.26, 1.28, 1.3)]
+    journey = Journey(21, conditions=Conditions(0.02, 0.0), work=0.8)
+    moments = [Mishap("guest's connection fades", time=time) for time in (1.27, 1.28, 1.29)]
     for mishap in moments:
         good(run_journey(journey, SimulatedServer, mishap))
     monkeypatch.setattr(arrival, "DONE_LEASE", 1000.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -45,6 +46,7 @@ def command(
     No socket is opened and no time passes. A run is bad when a port byte or a key came twice, in the wrong order or got
     lost without anything to charge it to, when somebody waited without a deadline, or when a report was not true.
     """
+    gc.set_threshold(100_000, 20, 20)  # a run makes many small things, and nearly all of them are gone after it
     counts: Counter[str] = Counter()
     failed: list[Verdict | JourneyVerdict] = []
     with _counting(wanted=coverage) as rows:

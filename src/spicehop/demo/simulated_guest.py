@@ -6,7 +6,7 @@ Its log is the judge of a simulation. What it is told while it stands still is g
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -210,9 +210,18 @@ class SmallDisplay:
 
 
 class SimulatedGuest:
-    """A guest with a small screen, a keyboard, a port and an agent. `offer_seconds` is how often it offers a text."""
+    """A guest with a small screen, a keyboard, a port and an agent. `offer_seconds` is how often it offers a text,
+    `changed` is called when it begins to run and when it stops.
+    """
 
-    def __init__(self, *, offer_seconds: float = 0.5, text_size: int = 3000, works_until: float = float("inf")) -> None:
+    def __init__(
+        self,
+        *,
+        offer_seconds: float = 0.5,
+        text_size: int = 3000,
+        works_until: float = float("inf"),
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
         self.display = SmallDisplay()
         self.pressed: list[int] = []
         """Codes of the presses that it saw, in order; repeats of a held key are none."""
@@ -235,6 +244,7 @@ class SimulatedGuest:
         self.uuid = bytes(16)
         self._offer_seconds = offer_seconds
         self._works_until = works_until
+        self._changed = changed
         self._drawn = 0
         self._now = self._next_draw = self._next_offer = 0.0
 
@@ -246,9 +256,11 @@ class SimulatedGuest:
         self.running = True
         self._now = now
         self._next_draw, self._next_offer = now + DRAW_SECONDS, now + self._offer_seconds
+        self._changed()
 
     def stop(self, now: float) -> None:
         self.running = False
+        self._changed()
 
     @property
     def _works(self) -> bool:

@@ -56,8 +56,12 @@ class SimulatedServer:
         self.listeners: list[Callable[[str, Mapping[str, object]], None]] = []
         self.on_death: list[Callable[[str], None]] = []
         self.guest = SimulatedGuest(
-            offer_seconds=setup.offer_seconds, text_size=setup.text_size, works_until=setup.works_until
+            offer_seconds=setup.offer_seconds,
+            text_size=setup.text_size,
+            works_until=setup.works_until,
+            changed=setup.changed,
         )
+        self.loop.on_fault = setup.changed
         self._setup = setup
         self.loop.call(self._make)
         self.loop.run(self._serve(), self._ended)
@@ -71,11 +75,13 @@ class SimulatedServer:
             run_guest=not setup.incoming,
             compression="lz",
             frames_per_second=20,
+            net_test_bytes=setup.net_test_bytes,
             seamless_migration=setup.seamless,
             accept_unannounced=setup.accepts_unannounced,
         )
         self.server = server = SpiceServer(self.guest, options, trace=setup.trace, clock=clock)
         server._keys._shared = _key()
+        server._has_rehearsed = True  # it would only take the time of real processors
         server.sessions.random_bits = setup.network.random.getrandbits
         server.arrivals = ArrivalDesk(server, clock)
         self.control = control = ServerControl(server, wall_clock=clock, trace=setup.trace, incoming=setup.incoming)
@@ -139,6 +145,7 @@ class SimulatedServer:
         if self.alive:
             self.death = why
             self.loop.kill()
+            self._setup.changed()
             for told in tuple(self.on_death):
                 told(why)
 

@@ -100,8 +100,8 @@ class HeardOrder:
         """By connection, the flags of its MIGRATE."""
         self._going: set[ChannelKey] = set()
 
-    def heard(self, connection: int, data: bytes, channels: Mapping[ChannelKey, int]) -> None:
-        """Bytes have come; `channels` are the connections that the session's channels have now."""
+    def heard(self, connection: int, data: bytes, connected: Callable[[], Mapping[ChannelKey, int]]) -> None:
+        """Bytes have come; `connected` tells the connections that the session's channels have now."""
         reader = self._readers.get(connection)
         if reader is None:
             before = self._before[connection] = self._before.get(connection, b"") + data
@@ -113,6 +113,9 @@ class HeardOrder:
             reader = self._readers[connection] = FrameReader(mini_header=True)
             data = before[linked:]
         frames = reader.feed(data)
+        if not frames:
+            return
+        channels = connected()
         for key, number in channels.items():
             if number == connection:
                 for frame in frames:
@@ -141,7 +144,12 @@ class ClientDriver:
     """Carries out what a `ClientSession` says, on the model network."""
 
     def __init__(
-        self, session: ClientSession, network: Network, trace: Trace, password: str, checked: Callable[[], None]
+        self,
+        session: ClientSession,
+        network: Network,
+        trace: Trace,
+        password: str,
+        checked: Callable[[float | None], None],
     ) -> None:
         self.session = session
         self.port_sent = bytearray()
@@ -172,13 +180,15 @@ class ClientDriver:
         """Carry out all commands there are."""
         while (command := self.session.next_command(self._clock.now)) is not None:
             self._carry_out(command)
-        if self._timer is not None:
-            self._timer.cancel()
         deadline = self.session.next_deadline()
-        self._timer = None if deadline is None else self._clock.at(deadline, self._timer_due)
-        self._checked()
+        if self._timer is None or self._timer.time != deadline:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = None if deadline is None else self._clock.at(deadline, self._timer_due)
+        self._checked(deadline)
 
     def _timer_due(self) -> None:
+        self._timer = None
         self.session.handle_timer(self._clock.now)
         self.pump()
 
@@ -255,13 +265,12 @@ class ClientDriver:
         """Bytes from a server."""
         if end in self._numbers:
             connection = self._numbers[end]
-            self._listen(connection, data)
+            self.order.heard(connection, data, self._connected)
             self.session.data_received(connection, data, self._clock.now)
             self.pump()
 
-    def _listen(self, connection: int, data: bytes) -> None:
-        current = {key: link.id for key in self.session.channels if (link := self.session.current(key)) is not None}
-        self.order.heard(connection, data, current)
+    def _connected(self) -> dict[ChannelKey, int]:
+        return {key: link.id for key in self.session.channels if (link := self.session.current(key)) is not None}
 
     def connection_lost(self, end: End, reason: str) -> None:
         """A connection ended."""

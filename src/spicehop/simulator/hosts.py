@@ -27,8 +27,12 @@ class HostSetup:
     offer_seconds: float = 0.5
     """How often the guest offers a text."""
     text_size: int = 3000
+    net_test_bytes: int = 256_000
+    """Size of the ping that measures a client's link: a few pieces of the network are enough."""
     works_until: float = float("inf")
     """After that the guest draws and offers nothing by itself."""
+    changed: Callable[[], None] = lambda: None
+    """Called at once when the guest has begun to run or stands still, and when something in the process has failed."""
 
 
 class HostedPort(Protocol):

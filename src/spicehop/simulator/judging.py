@@ -51,6 +51,8 @@ def gaps(sent: bytes, received: bytes) -> Gaps:
 
 def _common(sent: bytes, place: int, received: bytes, at: int) -> int:
     length = min(len(sent) - place, len(received) - at)
+    if sent[place : place + length] == received[at : at + length]:
+        return length  # nearly always
     low, high = 0, length
     while low < high:
         middle = (low + high + 1) // 2
@@ -72,7 +74,10 @@ def judge(world: World) -> list[str]:
 
 
 def _charged(world: World) -> bool:
-    return any(charge not in HARMLESS for charge in world.charges)
+    if any(charge not in HARMLESS for charge in world.charges):
+        return True
+    # While main is stalled over the switch-over libspice falls back, and loses what is under way (dossier C5).
+    return bool(world.charges) and any(outcome.scheme == "switch-host" for outcome in world.client.outcomes)
 
 
 def _judge_rest(world: World) -> list[str]:

@@ -31,6 +31,7 @@ class ProcessLoop(asyncio.AbstractEventLoop):
         self.alive = True
         self.faults: list[str] = []
         """What went wrong in this process without being handled, in sentences."""
+        self.on_fault: Callable[[], None] = lambda: None
         self._clock: VirtualClock = network.clock
         self._timers: dict[asyncio.TimerHandle, Appointment] = {}
         self._transports: dict[EndTransport, None] = {}
@@ -148,6 +149,7 @@ class ProcessLoop(asyncio.AbstractEventLoop):
                 code = trace.tb_frame.f_code
                 where = f" in {code.co_filename.rpartition('/')[2]}:{trace.tb_lineno} {code.co_name}"
         self.faults.append(f"{context.get('message')}: {type(error).__name__}: {error}{where}")
+        self.on_fault()
 
     def get_debug(self) -> bool:
         return False

@@ -41,6 +41,8 @@ REST = 45.0
 """Virtual seconds for everything to come to rest after the last conductor has ended: longer than any deadline."""
 CODES_EACH = 30
 """Keys of one user; each has keys of its own."""
+TEST_PIECES = 15
+"""Of the network's largest pieces so many measure a client's link."""
 MOST_KEPT = 16 * 1024 * 1024
 """Bytes that a server may keep for clients; they are not given so many."""
 CLIENT_MUST_END = frozenset(
@@ -101,15 +103,15 @@ def journey(seed: int) -> Journey:
     largest_piece = random.choice((200, 1500, 20_000, 20_000))
     return Journey(
         seed,
-        random.choice((1, 1, 1, 1, 2, 2, 3, 4)),
-        random.choice((0, 0, 0, 0, 0, 1, 2)),
+        random.choice((1, 1, 1, 1, 1, 1, 2, 2, 3, 4)),
+        random.choice((0, 0, 0, 0, 0, 0, 0, 1, 2)),
         random.random() < 0.5,
         random.random() < 0.9,
-        random.choice((1, 1, 1, 1, 2, 3)),
+        random.choice((1, 1, 1, 1, 1, 1, 2, 3)),
         Conditions(latency, latency * random.random(), random.choice((1, largest_piece)), largest_piece),
         random.choice((-1.0, -1.0, -1.0, 0.0, 0.3, 1.5)),
-        random.choice((0.03, 0.1)),
-        random.choice((0.03, 0.1)),
+        random.choice((0.04, 0.12)),
+        random.choice((0.04, 0.12)),
         random.choice((40, 2 * largest_piece)),
         random.choice((0.1, 0.4)),
         random.choice((10, 2 * largest_piece)),
@@ -224,7 +226,7 @@ class User:
             return False
         return self.opened_at > self._world.left_at.get(self._world.hosts[0].name, float("inf"))
 
-    def _look(self) -> None:
+    def _look(self, deadline: float | None) -> None:
         agent = self.session.main.agent
         if self.opened_at is None and self.session.opened:
             self.opened_at = self._world.clock.now
@@ -232,7 +234,7 @@ class User:
             self._seen = agent.receptions
             if agent.received and not is_whole(agent.received):
                 self.fault = self.fault or f"text {self.answers} of the guest is not whole"
-        if self.session.state in CLIENT_MUST_END and self.session.next_deadline() is None:
+        if self.session.state in CLIENT_MUST_END and deadline is None:
             self._world.violated(f"client {self.number + 1} waits in {self.session.state.value} without a deadline")
 
 
@@ -254,7 +256,7 @@ class MovingWorld:
         self.last_running: Host | None = None
         """Who has the guest that lives on."""
         self.left_at: dict[str, float] = {}
-        """By host, when its guest last ran there."""
+        """By host, when its guest has stopped there; not of a host where it runs."""
         self.begun: list[User] = []
         self.conductors: list[ConductorDriver] = []
         self._make_host = make_host
@@ -291,7 +293,9 @@ class MovingWorld:
                 seamless=self.journey.seamless,
                 accepts_unannounced=self.journey.pause >= 0,
                 text_size=self.journey.text_size,
+                net_test_bytes=min(256_000, TEST_PIECES * self.journey.conditions.largest_piece),
                 works_until=self.works_until,
+                changed=self.check,
             )
         )
         host.on_death.append(lambda why: self.trace(name).record("host.ended", reason=why))
@@ -395,15 +399,17 @@ class MovingWorld:
                 self._go_wrong(self.mishap)
             before = self.clock.now
             self.clock.step()
-            self.check()
-            self._hop_on()
+            if self.clock.steps % 256 == 0:
+                self._check_memory()
+            if len(self.conductors) < self.journey.hops:
+                self._hop_on()
             hurried = hurried + 1 if self.clock.now == before else 0
             if hurried > MOST_AT_ONCE:
                 self.violated(f"something is done over and over at {self.clock.now - BEGIN:.6f} s")
                 return self
             if len(self.violations) > 5:
                 return self
-            if rest is None and self.hop_over and self.clock.now > self.works_until:
+            if rest is None and self.clock.now > self.works_until and self.hop_over:
                 rest = self.clock.now + REST
         if rest is None and (coming is not None or not self.hop_over):
             self.violated(f"something still goes on after {TIME_LIMIT:g} s")
@@ -417,22 +423,25 @@ class MovingWorld:
     # -- what must hold at every moment -------------------------------------------------------------------------
 
     def check(self) -> None:
-        """Called after every step."""
+        """Called when a guest begins to run or stops, a process fails or ends, or a conductor has done something."""
         running = [host for host in self.hosts if host.runs]
         if len(running) > 1:
             self.violated(f"the guest runs at {' and at '.join(host.name for host in running)}")
-        if running:
-            self.last_running = running[0]
-            self.left_at[running[0].name] = self.clock.now
+        if self.last_running is not None and self.last_running not in running:
+            self.left_at.setdefault(self.last_running.name, self.clock.now)
+        for host in running:
+            self.last_running = host
+            self.left_at.pop(host.name, None)
         for host in self.hosts:
             for fault in host.loop.faults:
                 self.violated(f"{host.name}: {fault}")
         if self.conductors and self.conductor.waits_for_ever:
             self.violated(f"the conductor waits in {self.conductor.machine.state.value} without a deadline")
-        if self.clock.steps % 256 == 0:
-            for host in self.hosts:
-                if host.alive and host.kept() > MOST_KEPT:
-                    self.violated(f"{host.name} keeps {host.kept()} bytes for clients")
+
+    def _check_memory(self) -> None:
+        for host in self.hosts:
+            if host.alive and host.kept() > MOST_KEPT:
+                self.violated(f"{host.name} keeps {host.kept()} bytes for clients")
 
     def violated(self, sentence: str) -> None:
         """Note what must not be."""

@@ -60,6 +60,8 @@ class End:
         self._under_way = 0
         self._pieces: deque[bytes] = deque()
         self._arrived: deque[bytes] = deque()
+        self.unread = 0
+        """Bytes that have come and were not read."""
         self._last_arrival = 0.0
         self._discarding = False
 
@@ -83,7 +85,7 @@ class End:
         """Send what is written and then the end; drop what still comes."""
         if not self.closed:
             self._discarding = True
-            self._arrived.clear()
+            self._forget_arrived()
             self.resume()
             self._ending = True
             self._push()
@@ -113,15 +115,20 @@ class End:
         if self.closed:
             return
         self.closed = True
-        self._arrived.clear()
+        self._forget_arrived()
         self._backlog.clear()
         if self.owner is not None:
             self.owner.connection_lost(self, reason)
 
+    def _forget_arrived(self) -> None:
+        self._arrived.clear()
+        self.unread = 0
+
     def _push(self) -> None:
         network = self.connection.network
         while self._backlog and self._under_way + self.peer.unread < WINDOW:
-            piece = network.random.randint(network.conditions.smallest_piece, network.conditions.largest_piece)
+            smallest, largest = network.conditions.smallest_piece, network.conditions.largest_piece
+            piece = smallest + int(network.random.random() * (largest - smallest + 1))
             data = bytes(self._backlog[:piece])
             del self._backlog[:piece]
             self._under_way += len(data)
@@ -155,24 +162,24 @@ class End:
             return
         if not (peer._discarding and data):
             peer._arrived.append(data)
+            peer.unread += len(data)
         peer.deliver()
         self._refresh()
 
     def _refresh(self) -> None:
+        """There may be room in the window."""
+        if not self._backlog:
+            return
         was_full = not self.writable
         self._push()
         if was_full and self.writable and self.on_writable is not None:
             self.on_writable()
 
-    @property
-    def unread(self) -> int:
-        """Bytes that have come and were not read."""
-        return sum(map(len, self._arrived))
-
     def deliver(self) -> None:
         """Hand on what has come, if somebody reads."""
         while self._arrived and self.reading and not self.closed and (self.owner is not None or self._discarding):
             data = self._arrived.popleft()
+            self.unread -= len(data)
             if not data:
                 self.connection.gone = self.peer.closed
                 self.lose(f"closed by the {self.peer.name}")

@@ -101,6 +101,8 @@ def drawn(seed: int) -> Situation:
             random.uniform(0.05, 1.5), random.uniform(0, 0.016), random.uniform(0.002, 0.05), random.uniform(0.001, 0.2)
         ),
         largest_write=random.choice((40, 2 * largest_piece, 4 * largest_piece)),
+        key_interval=random.choice((0.02, 0.06, 0.1)),
+        write_interval=random.choice((0.01, 0.05, 0.1)),
     )
 
 
@@ -126,7 +128,7 @@ class World:
         self.qemus = [self._qemu(self._config, incoming=False)]
         schemes = ("switch-host",) if situation.scheme == "switch-host" else SCHEMES
         self.session = ClientSession(Address(*self.qemus[0].address), schemes=schemes)
-        self.client = ClientDriver(self.session, self.network, self._trace.for_party("client"), "ticket", self._check)
+        self.client = ClientDriver(self.session, self.network, self._trace.for_party("client"), "ticket", self._look)
         self.conductors: list[ConductorDriver] = []
         self._prepare_hop()
         if situation.scheme != "seamless":
@@ -199,7 +201,8 @@ class World:
             before = self.clock.now
             self.clock.step()
             self._check()
-            self._hop_on()
+            if len(self.conductors) < self.situation.hops:
+                self._hop_on()
             hurried = hurried + 1 if self.clock.now == before else 0
             if hurried > MOST_AT_ONCE:
                 self._violated(f"something is done over and over at {self.clock.now - BEGIN:.6f} s")
@@ -259,14 +262,15 @@ class World:
 
     # -- what must hold at every moment -------------------------------------------------------------------------
 
-    def _check(self) -> None:
-        waiting = self.session.state in _MUST_END
-        if waiting and self.session.next_deadline() is None:
+    def _look(self, deadline: float | None) -> None:
+        if deadline is None and self.session.state in _MUST_END:
             self._violated(f"the client waits in {self.session.state.value} without a deadline")
+
+    def _check(self) -> None:
         conductor = self.conductor
         if conductor.begun and conductor.result is None and conductor.machine.next_deadline() is None:
             self._violated(f"the conductor waits in {conductor.machine.state.value} without a deadline")
-        if sum(qemu.runs for qemu in self.qemus) > 1:
+        if len([qemu for qemu in self.qemus if qemu.runs]) > 1:
             self._violated("the machine runs at two hosts")
         for qemu in self.qemus:
             if qemu.spice.aborted:
