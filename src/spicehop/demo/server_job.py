@@ -82,6 +82,8 @@ class ServerDemo:
             self._progress(UNCOMPILED)
         directory = self._options.directory
         directory.mkdir(parents=True, exist_ok=True)
+        for earlier in directory.glob("after*.png"):  # of another run, and perhaps by another name than today's
+            earlier.unlink()
         version = await spice_gtk_version()
         if version is None:
             self._progress(NO_SPICE_GTK)

@@ -80,6 +80,7 @@ class StockClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.aclose()
+        self._client.echo_path.unlink(missing_ok=True)  # it has no port
 
     async def join(self, control: str, others: Collection[int], *, keys_per_second: float) -> None:
         """Wait until its session is open, and let it type; `others` are the connection ids of the other clients at the
@@ -169,6 +170,7 @@ class StockClient:
         client.send("stop-typing", file=str(file))
         await client.wait_event("typing-stopped", file=str(file))
         self._sent = [code for code, value, _ in json.loads(file.read_text()) if value == PRESSED]
+        file.unlink()
         client.send("watched")
         frames = (await client.wait_event("watched"))["frames"]
         client.send("totals")
