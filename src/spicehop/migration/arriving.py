@@ -54,7 +54,7 @@ class ArrivingInput(Enum):
     STATE_HANDED = "SessionHanded received, and the guest is here"
     ALL_FLUSHED = "Flushed received for every channel"
     LINK_LOST = "the direct link is gone"
-    WITHDRAWN = "SessionWithdrawn received, or the link is gone before the client went"
+    WITHDRAWN = "SessionWithdrawn received"
     BROKEN = "state that cannot be used"
     TIME_UP = "time over"
 
@@ -88,7 +88,8 @@ def _table() -> dict[tuple[ArrivingState, ArrivingInput], tuple[ArrivingAction, 
         (states.PARTLY_HERE, inputs.TIME_UP): (actions.SEND_AWAY, states.FAILED),
         (states.SEAMLESS, inputs.STATE_HANDED): (actions.RESTORE_ALL, states.FOLLOWING),
         (states.FOLLOWING, inputs.ALL_FLUSHED): (actions.ARRIVE, states.HERE),
-        # The client is on its way, and what else it had said at the source will not come.
+        # The client may be on its way. What else it had said at the source will not come; where the source takes it
+        # back it closes its connections here.
         (states.FOLLOWING, inputs.LINK_LOST): (actions.ARRIVE, states.HERE),
         (states.FOLLOWING, inputs.WITHDRAWN): (actions.SEND_AWAY, states.FAILED),
         (states.FOLLOWING, inputs.BROKEN): (actions.SEND_AWAY, states.FAILED),
@@ -228,7 +229,6 @@ class ArrivingSession:
         self.collector = StateCollector()
         self.unflushed: set[ChannelKey] = set()
         """Channels on which the client may still say something at the source."""
-        self._flushed = False
         self._deadline: float | None = None
 
     @property
@@ -288,7 +288,6 @@ class ArrivingSession:
     def flushed(self, key: ChannelKey) -> ArrivingAction | None:
         """The client says nothing more on a channel at the source."""
         self.unflushed.discard(key)
-        self._flushed = True
         if self.unflushed or self.state is not ArrivingState.FOLLOWING:
             return None
         return self._step(ArrivingInput.ALL_FLUSHED)
@@ -298,10 +297,8 @@ class ArrivingSession:
         return self._step(ArrivingInput.WITHDRAWN) if self.state is ArrivingState.FOLLOWING else None
 
     def link_lost(self) -> ArrivingAction | None:
-        """The direct link is gone. A client that is on its way comes; one that is not has its session at the source."""
-        if self.state is not ArrivingState.FOLLOWING:
-            return None
-        return self._step(ArrivingInput.LINK_LOST if self._flushed else ArrivingInput.WITHDRAWN)
+        """The direct link is gone."""
+        return self._step(ArrivingInput.LINK_LOST) if self.state is ArrivingState.FOLLOWING else None
 
     def next_deadline(self) -> float | None:
         """When the rest of the state, or the client, must be here."""
