@@ -15,12 +15,15 @@ from spicehop.channels.serving.pipe import ServerPipe
 from spicehop.demo.serial import parse_serial
 from spicehop.errors import ProtocolError
 from spicehop.guests.demo import DemoGuest
+from spicehop.server.arrivals import ArrivalDesk
 from spicehop.server.devices import DeviceDesk
 from spicehop.server.held_keys import HeldKeys
 from spicehop.server.input_gate import InputGate
 from spicehop.server.left_behind import LEFT_INPUT, take_leftovers, with_leftovers
+from spicehop.server.session import ServedSession
 from spicehop.wire import envelope
 from spicehop.wire.constants import ChannelType
+from spicehop.wire.direct_link import SessionHanded
 from spicehop.wire.envelope import Section
 
 SHIFT, KEY_A = 0x2A, 0x1E
@@ -84,6 +87,45 @@ async def test_a_client_ends_while_the_guest_stands_still(tmp_path: Path, direct
                 return came == keys and max((total.size for total in log.port_totals), default=0) == 10_000
 
             await until(arrived, "its keys are up")
+
+
+async def test_a_client_ends_when_its_state_is_at_the_target_and_the_guest_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits in that state for the guest reaches it there, and not a second time."""
+    async with moving_pair(tmp_path, direct=True) as pair:
+        migration = pair.source.control.migration
+        migration.change_capabilities({"pause-before-switchover": True})
+        async with spicehop.connect(f"spice://127.0.0.1:{pair.source.server.port}") as client:
+            port = await client.port("org.example.echo.0")
+            await pair.name_target()
+            pair.move()
+            await until(lambda: migration.describe().get("status") == "pre-switchover")
+            client.keyboard.down(KEY_A)
+            client.keyboard.up(KEY_A)
+            port.write(b"x" * 10_000)
+            await asyncio.sleep(0.1)
+            handed_over = ArrivalDesk._handed_over
+            lost: list[ServedSession] = []
+
+            def lose(desk: ArrivalDesk, session: ServedSession, message: SessionHanded) -> None:
+                handed_over(desk, session, message)
+                lost.extend((session, *pair.source.server.sessions))
+                for one in lost:
+                    one.abandon("the test ends it")
+
+            monkeypatch.setattr(ArrivalDesk, "_handed_over", lose)
+            migration.go_on("pre-switchover")
+            await until(lambda: migration.describe().get("status") == "completed")
+            assert len(lost) == 2
+            keys = [(KEY_A, 1), (KEY_A, 0)]
+
+            def arrived() -> bool:
+                log = parse_serial("\n".join([*pair.source.lines, *pair.target.lines]))
+                came = [(one.code, one.value) for one in log.keys]
+                return came == keys and max((total.size for total in log.port_totals), default=0) == 10_000
+
+            await until(arrived, "all is there")
 
 
 async def test_no_device_is_free_while_the_guest_goes(tmp_path: Path) -> None:

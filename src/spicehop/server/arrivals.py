@@ -13,6 +13,7 @@ from spicehop.channels.serving.inputs import InputsState
 from spicehop.channels.serving.main import MainState, ServerMain
 from spicehop.channels.serving.media_clock import MediaClock
 from spicehop.channels.serving.parked import CameWithoutState, ParkedChannel, SeamlessAsked, StateCame
+from spicehop.channels.serving.pipe import PipeState
 from spicehop.codecs.glz_encoding import GlzDictionary
 from spicehop.errors import ProtocolError
 from spicehop.guests.interface import Guest
@@ -20,6 +21,7 @@ from spicehop.migration.arriving import ArrivingAction, Here, RestoredChannel, w
 from spicehop.migration.handing import flags_of
 from spicehop.migration.state import ChannelKey, Refusal, ServingState, SessionState, decode, part
 from spicehop.server.agent_desk import AgentDesk
+from spicehop.server.devices import DeviceDesk
 from spicehop.server.expected import ExpectedClients
 from spicehop.server.held_keys import HeldKeys
 from spicehop.server.input_gate import NOBODY, InputGate
@@ -42,6 +44,7 @@ class ArrivalHost(Protocol):
     sessions: SessionRegistry
     expected: ExpectedClients
     input_gate: InputGate
+    devices: DeviceDesk
     agent: AgentDesk
     media_clock: MediaClock
 
@@ -94,6 +97,8 @@ class ArrivalDesk:
         """Clients that the source announces over the direct link, by connection id, with the channels they have."""
         self._handed: dict[ServedSession, Handed] = {}
         """What waits for the guest."""
+        self._orphaned: list[SessionState] = []
+        """The same of clients that are gone meanwhile: what they have left for the guest waits for it."""
         self._windows: dict[tuple[int, int], GlzDictionary] = {}
         """GLZ windows that have come, by connection id and display."""
         self._early: list[tuple[ServedSession, ServedChannel, bytes]] = []
@@ -137,7 +142,9 @@ class ArrivalDesk:
 
     def gave_up(self, session: ServedSession) -> None:
         """A client that was to come is gone."""
-        self._handed.pop(session, None)
+        handed = self._handed.pop(session, None)
+        if handed is not None:
+            self._orphaned.append(handed.state)
         for key in [key for key in self._windows if key[0] == session.connection_id]:
             del self._windows[key]
         if session.connection_id in self.offered:
@@ -252,6 +259,7 @@ class ArrivalDesk:
         """There is a direct link to the source."""
         self._say = say
         self.offered.clear()
+        self._orphaned.clear()
 
     def link_lost(self, reason: str) -> None:
         """The direct link is gone."""
@@ -327,12 +335,25 @@ class ArrivalDesk:
         """The guest is here: sessions whose state waits for it go on."""
         self._guest_is_here = True
         self.held.guest_came(self._host.clock())
+        for state in self._orphaned:
+            self._give_what_is_left(state)
+        self._orphaned.clear()
         for session, handed in tuple(self._handed.items()):
             del self._handed[session]
             self._restore_all(session, handed.state)
             for key, data in handed.late:
                 self._came_late(session, key, data)
         self._host.wake()
+
+    def _give_what_is_left(self, state: SessionState) -> None:
+        for key, one in state.channels.items():
+            match one:
+                case InputsState():
+                    self._host.input_gate.give(NOBODY, one.waiting)
+                case PipeState():
+                    self._host.devices.left_behind(key, one.incoming)
+                case _:
+                    pass
 
     def guest_went(self) -> None:
         """The guest is another server's again."""

@@ -162,6 +162,11 @@ class ClientHandover:
         """Part of `LeavingDesk`."""
         return self.target is not None
 
+    @property
+    def guest_is_gone(self) -> bool:
+        """Part of `LeavingDesk`."""
+        return self._moved
+
     # -- what the guest does ----------------------------------------------------------------------------------------
 
     def begin(self, target: ClientTarget) -> None:

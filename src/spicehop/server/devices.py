@@ -110,6 +110,13 @@ class DeviceDesk:
             slot.leftover.take_over(pipe.incoming)
         slot.leaving = True
 
+    def left_behind(self, key: ChannelKey, data: bytes) -> None:
+        """A client is gone that had the device, and has left this for it."""
+        slot = self.slots.get(key)
+        if slot is not None:
+            slot.leftover.append(data)
+            slot.leaving = True
+
     def pump(self, now: float, *, running: bool) -> bool:
         """Move bytes both ways as far as they go; True when the guest was given some."""
         gave = False

@@ -195,7 +195,7 @@ class GuestMigration:
         ran = self._server.guest.running
         self._server.input_gate.close()
         self._step(RunInput.SWITCH_OVER)
-        self._held = held_by(self._server.sessions)
+        self._held = {**self._server.arrivals.held.awaited, **held_by(self._server.sessions)}
         state = self._state()
         if not self._capabilities["pause-before-switchover"]:
             # Behind what is sent of the guest, for which the clients wait.
@@ -253,7 +253,8 @@ class GuestMigration:
         """The guest's, which stands still, and what goes with it."""
         server = self._server
         # What a client held that has ended meanwhile is among what it has left.
-        here = {session.connection_id for session in server.sessions}
+        awaited = server.arrivals.held.awaited
+        here = {session.connection_id for session in server.sessions} | awaited.keys()
         return with_leftovers(
             server.guest.save(),
             server.devices,

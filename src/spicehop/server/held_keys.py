@@ -41,6 +41,11 @@ class HeldKeys:
         """A guest comes, in which this is held."""
         self._held, self._deadline = dict(held), None
 
+    @property
+    def awaited(self) -> Held:
+        """What clients hold that have not come yet; it goes with a guest that moves on."""
+        return dict(self._held)
+
     def guest_came(self, now: float) -> None:
         """The guest is here: its clients have so long to come."""
         if self._held:

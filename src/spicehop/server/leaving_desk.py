@@ -17,6 +17,10 @@ class LeavingDesk(Protocol):
     def invites(self) -> bool:
         """Whether clients are told of a target, and link it: channels that they link here now they lack there."""
 
+    @property
+    def guest_is_gone(self) -> bool:
+        """Whether what clients have left that are on their way is another server's business."""
+
     def message_received(self, session: ServedSession, message: Message) -> None:
         """A client says how far its migration is."""
 
@@ -37,6 +41,7 @@ class NobodyLeaves:
     """A server that sends nobody anywhere: stray answers of clients mean nothing."""
 
     invites = False
+    guest_is_gone = False
 
     def message_received(self, session: ServedSession, message: Message) -> None:
         """Not of interest."""

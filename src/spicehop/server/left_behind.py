@@ -23,8 +23,10 @@ LEFT_INPUT = 65
 """The kind of a section: a `WaitingPart`."""
 HELD = 66
 """The kind of a section: a `HeldPart`."""
-MOST_BYTES = 16 * 1024 * 1024
-"""Of all devices. `DeviceDesk` holds a client up long before, but for a guest that stands still."""
+MOST_BYTES = 48 * 1024 * 1024
+"""Of all devices: more than `DeviceDesk` takes of a client for a guest that stands still, and what a guest's state may
+have besides its own.
+"""
 
 
 def with_leftovers(state: bytes, desk: DeviceDesk, gate: InputGate, held: Held) -> bytes:
@@ -66,9 +68,8 @@ def take_leftovers(data: bytes, desk: DeviceDesk, gate: InputGate, held: HeldKey
         if section.kind == HELD:
             held.expect(HeldPart.decode(section.data).held())
             continue
-        slot = desk.slots.get((section.channel, section.channel_id))
-        if slot is None:
+        key = (section.channel, section.channel_id)
+        if key not in desk.slots:
             raise ProtocolError("bytes have come for a device that is not there")
-        slot.leftover.append(section.data)
-        slot.leaving = True
+        desk.left_behind(key, section.data)
     return data[:-size]

@@ -459,12 +459,16 @@ class SpiceServer:
             feed.resume(self.clock())
         return feed
 
+    def has_departed(self, session: ServedSession) -> bool:
+        """For sessions: whether a client has left with its state. Until the guest has gone it may be needed here."""
+        return session.standing and self.leaving.guest_is_gone
+
     def channel_released(self, session: ServedSession, served: ServedChannel, reason: str) -> None:
         """For sessions: a channel is gone."""
         self.record("server.channel-gone", session, served, reason=reason)
         self.leaving.channel_gone(session, served, reason)
         if served.key in self.devices.slots and self.devices.slots[served.key].owner is served:
-            self.devices.release(served.key, departed=session.standing)
+            self.devices.release(served.key, departed=self.has_departed(session))
             self._is_free(served.key)
         elif served is self._recorder:
             self._recorder = None
@@ -474,7 +478,7 @@ class SpiceServer:
     def session_over(self, session: ServedSession, reason: str) -> None:
         """For sessions: a client is gone."""
         self.sessions.remove(session)
-        if session.standing:
+        if self.has_departed(session):
             self.input_gate.drop(session.number)
             self.agent.client_departed(session.number)
         else:

@@ -65,6 +65,9 @@ class SessionHost(Protocol):
     def arrival_event(self, session: ServedSession, served: ServedChannel, event: ServerEvent) -> None:
         """A client that comes from another server says how, or brings state."""
 
+    def has_departed(self, session: ServedSession) -> bool:
+        """Whether the client is on its way to another server, which has what it leaves."""
+
     def channel_released(self, session: ServedSession, served: ServedChannel, reason: str) -> None:
         """A channel is gone."""
 
@@ -170,7 +173,7 @@ class ServedSession:
             del self.channels[served.key]
             if isinstance(served.machine, ServerDisplay):
                 self.feeds.pop(served.machine.channel_id, None)
-            elif isinstance(served.machine, ServerInputs) and not self.standing:
+            elif isinstance(served.machine, ServerInputs) and not self._host.has_departed(self):
                 self._host.input_gate.give(self.number, served.machine.release_all())
         else:
             return
