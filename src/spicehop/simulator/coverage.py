@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from typing import Any
@@ -41,56 +41,95 @@ TABLES: dict[str, dict[Any, Any]] = {
 """The tables by the names that reports have for them."""
 
 
-class _Counted(dict[Any, Any]):
-    """A table that counts the rows that are looked up to be taken."""
+Told = Callable[[str, Row, object], None]
+"""Gets a table's name, the row that is taken and the state after it."""
 
-    def __init__(self, table: dict[Any, Any], counts: Counter[Row]) -> None:
-        super().__init__(table)
-        self._counts = counts
+
+class _Watched(dict[Any, Any]):
+    """A table that says which of its rows are looked up to be taken."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(TABLES[name])
+        self._name = name
 
     def get(self, key: Any, default: Any = None) -> Any:
-        if key in self:
-            self._counts[key] += 1
-        return super().get(key, default)
+        row = super().get(key)
+        if row is None:
+            return default
+        self._tell(key, row)
+        return row
 
     def __getitem__(self, key: Any) -> Any:
         row = super().__getitem__(key)
-        self._counts[key] += 1
+        self._tell(key, row)
         return row
+
+    def _tell(self, key: Any, row: Any) -> None:
+        after = row[1] if isinstance(row, tuple) else row
+        for told in tuple(_listeners):
+            told(self._name, key, after)
+
+
+_listeners: list[Told] = []
+_watched: dict[str, _Watched] = {}
+_places: list[tuple[Any, str, str]] = []
+"""Modules, the names that they have for tables, and the tables' own names."""
+
+
+def _find_places() -> None:
+    names = {id(table): name for name, table in TABLES.items()}
+    _watched.update({name: _Watched(name) for name in TABLES})
+    for module in tuple(sys.modules.values()):
+        if module.__name__.startswith("spicehop.") and module.__name__ != __name__:
+            found = [(word, names[id(value)]) for word, value in vars(module).items() if id(value) in names]
+            _places.extend((module, word, name) for word, name in found if isinstance(vars(module)[word], dict))
+
+
+@contextmanager
+def watched(told: Told) -> Iterator[None]:
+    """Meanwhile `told` is told of each row that a machine takes. What is to be watched has to be imported before the
+    first time.
+    """
+    if not _places:
+        _find_places()
+    if not _listeners:
+        for module, word, name in _places:
+            setattr(module, word, _watched[name])
+    _listeners.append(told)
+    try:
+        yield
+    finally:
+        _listeners.remove(told)
+        if not _listeners:
+            for module, word, name in _places:
+                setattr(module, word, TABLES[name])
 
 
 @contextmanager
 def counted() -> Iterator[dict[str, Counter[Row]]]:
     """By table, how often each row is taken by machines that are made and run meanwhile."""
     counts: dict[str, Counter[Row]] = {name: Counter() for name in TABLES}
-    places: list[tuple[Any, str, Any]] = []
-    by_table = {id(table): _Counted(table, counts[name]) for name, table in TABLES.items()}
-    modules = [module for name, module in tuple(sys.modules.items()) if name.startswith("spicehop.")]
-    for module in modules:
-        if module.__name__ == __name__:
-            continue
-        for name, value in tuple(vars(module).items()):
-            if isinstance(value, dict) and id(value) in by_table:
-                places.append((module, name, value))
-                setattr(module, name, by_table[id(value)])
-    try:
+
+    def count(name: str, row: Row, after: object) -> None:
+        counts[name][row] += 1
+
+    with watched(count):
         yield counts
-    finally:
-        for module, name, value in places:
-            setattr(module, name, value)
 
 
 @contextmanager
 def without_row(table: str, row: Row) -> Iterator[None]:
     """Meanwhile that row is not there."""
-    rows = TABLES[table]
-    before = dict(rows)
-    del rows[row]
+    tables = [TABLES[table], *(one for name, one in _watched.items() if name == table)]
+    before = dict(TABLES[table])
+    for one in tables:
+        del one[row]
     try:
         yield
     finally:
-        rows.clear()
-        rows.update(before)
+        for one in tables:
+            one.clear()
+            one.update(before)
 
 
 def named(row: Row) -> str:

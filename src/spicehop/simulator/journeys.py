@@ -8,11 +8,26 @@ from random import Random
 
 from spicehop.simulator.chart import journey_chart
 from spicehop.simulator.hosts import MakeHost
+from spicehop.simulator.moments import drawn_moment
 from spicehop.simulator.moving import MISHAPS, Journey, Mishap, MovingWorld, journey
 from spicehop.simulator.moving_judging import judge_journey
 
 MISHAP_TIMES = (0.5, 2.2)
 """Seconds between which a random mishap happens: from the first migration's begin to after its end."""
+
+_GUEST = ("guest's", "migration", "management", "source killed", "target killed")
+_SESSION = ("a client", "direct link", "main", "port", "migration", "target", "guest's connection cut")
+CONCERNS: dict[str, tuple[str, ...]] = {
+    "leaving": _SESSION,
+    "arriving": _SESSION,
+    "channel": _SESSION,
+    "client": ("main", "inputs", "display", "target", "source", "migration", "a client"),
+    "guest-departure": _GUEST,
+    "guest-arrival": _GUEST,
+    "link": ("direct link", "target killed", "source killed"),
+    "conducting": ("",),
+}
+"""By table, how the mishaps begin that concern its machines most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +84,15 @@ def run_journey(journey: Journey, make_host: MakeHost, mishap: Mishap | None = N
 
 
 def drawn_mishap(seed: int) -> Mishap | None:
-    """Of four runs three have a mishap, at a random time."""
+    """Of four runs one has none, one has a mishap at a random time, and two at a random state of a machine."""
     random = Random(~seed)
     if random.random() < 0.25:
         return None
-    return Mishap(random.choice(tuple(MISHAPS)), time=random.uniform(*MISHAP_TIMES))
+    if random.random() < 1 / 3:
+        return Mishap(random.choice(tuple(MISHAPS)), time=random.uniform(*MISHAP_TIMES))
+    moment = drawn_moment(random, tuple(CONCERNS), journey(seed).conditions.latency)
+    concerned = [name for name in MISHAPS if random.random() < 0.1 or name.startswith(CONCERNS[moment.table])]
+    return Mishap(random.choice(concerned), moment=moment)
 
 
 def explore_journeys(seed: int, runs: int, make_host: MakeHost) -> Iterator[JourneyVerdict]:

@@ -21,6 +21,7 @@ from spicehop.migration.session import ClientSession
 from spicehop.simulator.clock import VirtualClock
 from spicehop.simulator.drivers import ClientDriver, ConductorDriver
 from spicehop.simulator.hosts import Host, HostSetup, MakeHost
+from spicehop.simulator.moments import Moment, awaited
 from spicehop.simulator.network import Conditions, Connection, Network
 from spicehop.simulator.texts import is_whole, numbered_text
 from spicehop.trace import MemorySink, Record, Trace
@@ -91,8 +92,12 @@ class Mishap:
     """At which step of the run; -1 when it goes by the time."""
     time: float = 0.0
     """Seconds since the run began."""
+    moment: Moment | None = None
+    """Counts when it is there, and neither step nor time does."""
 
     def __str__(self) -> str:
+        if self.moment is not None:
+            return f"{self.name} {self.moment}"
         return f"{self.name} at step {self.step}" if self.step >= 0 else f"{self.name} after {self.time:.3f} s"
 
 
@@ -325,18 +330,27 @@ class MovingWorld:
     def _link_directly(self, then: Callable[[object], None]) -> None:
         """As the conductor's shell does; when it fails the migration goes on without."""
         place = {"address": f"unix:/{self.target.name.replace(' ', '-')}"}
-        source = self.source
+        source, target = self.source, self.target
+        waits = True
+
+        def go_on(answer: object) -> None:
+            nonlocal waits
+            if waits:
+                waits = False
+                then(answer)
 
         def listening(answer: object) -> None:
             if isinstance(answer, Exception) or not source.alive:
-                then(answer)
+                go_on(answer)
             else:
-                source.perform("direct-link-connect", place, then)
+                source.perform("direct-link-connect", place, go_on)
 
-        if self.target.alive:
-            self.target.perform("direct-link-listen", place, listening)
+        for host in (source, target):
+            host.on_death.append(go_on)  # who is dead answers nothing
+        if target.alive:
+            target.perform("direct-link-listen", place, listening)
         else:
-            then(None)
+            go_on(None)
 
     def _hop_on(self) -> None:
         """Once a migration has gone well, the next one may follow."""
@@ -385,11 +399,15 @@ class MovingWorld:
 
     def run(self) -> MovingWorld:
         """Run until everything has come to rest, or must have."""
+        with awaited(self.mishap.moment if self.mishap is not None else None, self._moment_has_come):
+            return self._run()
+
+    def _run(self) -> MovingWorld:
         for user in self.users:
             least, most = (0.5, 1.4) if user.late else (0.0, 0.1)
             self.clock.after(self.random.uniform(least, most), user.start)
         self.clock.after(self.random.uniform(*BEGIN_HOP), self._begin_hop)
-        if self.mishap is not None and self.mishap.step < 0:
+        if self.mishap is not None and self.mishap.step < 0 and self.mishap.moment is None:
             self.clock.after(self.mishap.time, partial(self._go_wrong, self.mishap))
         limit = BEGIN + TIME_LIMIT
         rest: float | None = None
@@ -414,6 +432,10 @@ class MovingWorld:
         if rest is None and (coming is not None or not self.hop_over):
             self.violated(f"something still goes on after {TIME_LIMIT:g} s")
         return self
+
+    def _moment_has_come(self, wait: float) -> None:
+        if self.mishap is not None:
+            self.clock.after(wait, partial(self._go_wrong, self.mishap))
 
     def _go_wrong(self, mishap: Mishap) -> None:
         self.trace("fault").record(f"fault.{mishap.name.replace(' ', '-')}")

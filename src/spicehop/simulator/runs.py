@@ -8,6 +8,7 @@ from random import Random
 
 from spicehop.simulator.chart import chart
 from spicehop.simulator.judging import judge
+from spicehop.simulator.moments import drawn_moment
 from spicehop.simulator.world import FAULTS, Fault, Situation, World, drawn, steps_of
 
 FAULT_TIMES = (1.2, 4.0)
@@ -60,15 +61,22 @@ def run_once(situation: Situation, fault: Fault | None = None) -> Verdict:
     )
 
 
+def drawn_fault(situation: Situation) -> Fault | None:
+    """Of four runs one has none, one has a fault at a random time, and two at a random state of a machine."""
+    random = Random(~situation.seed)
+    if random.random() < 0.25:
+        return None
+    name = random.choice(tuple(FAULTS))
+    if random.random() < 1 / 3:
+        return Fault(name, time=random.uniform(*FAULT_TIMES))
+    return Fault(name, moment=drawn_moment(random, ("client", "conducting"), situation.conditions.latency))
+
+
 def explore(seed: int, runs: int) -> Iterator[Verdict]:
-    """`runs` runs with the seeds from `seed` on; of each three, two have a fault at a random time."""
+    """`runs` runs with the seeds from `seed` on."""
     for number in range(seed, seed + runs):
         situation = drawn(number)
-        random = Random(~number)
-        fault = None
-        if random.random() < 2 / 3:
-            fault = Fault(random.choice(tuple(FAULTS)), time=random.uniform(*FAULT_TIMES))
-        yield run_once(situation, fault)
+        yield run_once(situation, drawn_fault(situation))
 
 
 def every_step(situation: Situation, names: tuple[str, ...] = (), *, stride: int = 1) -> Iterator[Verdict]:

@@ -17,6 +17,7 @@ from spicehop.migration.session import ClientSession
 from spicehop.simulator.clock import VirtualClock
 from spicehop.simulator.drivers import ClientDriver, ConductorDriver, ManagedQemu
 from spicehop.simulator.guest import ModelGuest
+from spicehop.simulator.moments import Moment, awaited
 from spicehop.simulator.network import Conditions, Network
 from spicehop.simulator.qemu import MachineTimes, ModelQemu
 from spicehop.simulator.spice import SpiceConfig
@@ -63,8 +64,12 @@ class Fault:
     """At which step of the run; -1 when it goes by the time."""
     time: float = 0.0
     """Seconds since the run began."""
+    moment: Moment | None = None
+    """Counts when it is there, and neither step nor time does."""
 
     def __str__(self) -> str:
+        if self.moment is not None:
+            return f"{self.name} {self.moment}"
         return f"{self.name} at step {self.step}" if self.step >= 0 else f"{self.name} after {self.time:.3f} s"
 
 
@@ -188,10 +193,14 @@ class World:
 
     def run(self) -> World:
         """Run until everything has come to rest, or must have."""
+        with awaited(self.fault.moment if self.fault is not None else None, self._moment_has_come):
+            return self._run()
+
+    def _run(self) -> World:
         self.client.start()
         self.clock.after(0.6, self._begin_work)
         self.clock.after(1.2 + self.random.random() * 0.3, self.conductor.start)
-        if self.fault is not None and self.fault.step < 0:
+        if self.fault is not None and self.fault.step < 0 and self.fault.moment is None:
             self.clock.after(self.fault.time, partial(self._go_wrong, self.fault))
         limit = self.clock.now + TIME_LIMIT
         hurried = 0
@@ -212,6 +221,10 @@ class World:
         if self.clock.next_time is not None:
             self.violations.append(f"something still goes on after {TIME_LIMIT:g} s")
         return self
+
+    def _moment_has_come(self, wait: float) -> None:
+        if self.fault is not None:
+            self.clock.after(wait, partial(self._go_wrong, self.fault))
 
     def _go_wrong(self, fault: Fault) -> None:
         self._trace.for_party("fault").record(f"fault.{fault.name.replace(' ', '-')}")
