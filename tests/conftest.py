@@ -27,6 +27,15 @@ skipped_for_peers: list[str] = []
 StartQemu = Callable[[QemuOptions], Awaitable[QemuProcess]]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--simulator-seed",
+        type=int,
+        default=None,
+        help="first seed of tests/simulator/test_seeds.py, not the version's",
+    )
+
+
 @cache
 def missing_peers() -> tuple[str, ...]:
     """The names of what is not installed, by the installer's own account."""
