@@ -7,15 +7,16 @@ from collections.abc import Mapping
 import pytest
 from small_guest import SmallGuest
 
-from spicehop.channels.serving.agent import ARRIVAL_SECONDS
+from spicehop.channels.serving.agent import ARRIVAL_SECONDS, PATIENCE, STORE_BYTES
 from spicehop.channels.serving.agent_routing import AgentFilter
 from spicehop.channels.serving.channel import Peer
 from spicehop.channels.serving.main import ServerMain
 from spicehop.migration.state import AgentStates
-from spicehop.server.agent_desk import AgentDesk
+from spicehop.server.agent_desk import CUT_SHORT, AgentDesk
 from spicehop.wire import agent, main
-from spicehop.wire.agent_constants import UNLIMITED_TOKENS, AgentPort
+from spicehop.wire.agent_constants import UNLIMITED_TOKENS, AgentPort, ClipboardType
 from spicehop.wire.agent_stream import encode_agent_message, encode_chunk, slices
+from spicehop.wire.constants import NotifySeverity
 from spicehop.wire.layout import Message
 
 NAMES = {1: 101, 2: 102}
@@ -34,6 +35,9 @@ class ToldMain(ServerMain):
     def send(self, message: Message) -> None:
         if isinstance(message, main.AgentData):
             self.data += bytes(message.data)
+
+    def notify(self, text: str, now: float, severity: NotifySeverity = NotifySeverity.INFO) -> None:
+        self.told.append(text)
 
     def agent_connected(self, tokens: int) -> None:
         self.told.append("connected")
@@ -173,6 +177,22 @@ def test_a_client_that_comes_too_late_begins_anew_with_the_agent() -> None:
     target.pump(ARRIVAL_SECONDS)
     assert target.desk.next_deadline() is None
     assert target.arrive(2, states[2]).told == ["disconnected", "connected"]
+
+
+def test_a_client_hears_that_the_rest_of_its_message_was_dropped() -> None:
+    place = Place()
+    first, second = place.come(1), place.come(2)
+    place.pump()
+    for one in (first, second):
+        one.told.clear()
+    long = encode_agent_message(agent.Clipboard(0, ClipboardType.UTF8_TEXT, bytes(STORE_BYTES + 100_000)))
+    for piece in list(slices(long))[:-10]:
+        place.desk.hub.data_received(1, bytes(piece))
+        place.pump(1.0)
+    place.send(2, STATUS)
+    place.pump(2.0)
+    place.pump(2.0 + PATIENCE)
+    assert (first.told, second.told) == ([CUT_SHORT], [])
 
 
 def test_a_guest_that_has_not_come_is_waited_for() -> None:

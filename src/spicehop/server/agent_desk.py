@@ -10,7 +10,9 @@ from spicehop.channels.serving.main import ServerMain
 from spicehop.guests.interface import CharDevice, Guest
 from spicehop.migration.state import AgentStates
 from spicehop.wire.agent_constants import CLIENT_TOKENS, MonitorsFlag
+from spicehop.wire.constants import NotifySeverity
 
+CUT_SHORT = "a part of what was sent to the guest's agent did not come in time: the rest of that message was dropped"
 MAIN_BYTES = 64 * 1024
 """Bytes of the agent that are queued on a main channel; the rest waits in the hub."""
 STUCK_SECONDS = 30.0
@@ -133,6 +135,9 @@ class AgentDesk:
         self._look(device)
         if self.hub.late(now, running=running):
             self._last_gone(self.hub.give_up())
+        cut = self.hub.handle_timer(now) if self.hub.connected else None
+        if cut is not None and cut in mains:
+            mains[cut].notify(CUT_SHORT, now, NotifySeverity.WARN)
         gave = self._carry(device, now) if self.hub.connected else False
         self._tell(mains)
         while running and (event := self.hub.next_event()) is not None:
@@ -151,7 +156,6 @@ class AgentDesk:
 
     def _carry(self, device: CharDevice, now: float) -> bool:
         """Bytes to the device and from it."""
-        self.hub.handle_timer(now)
         gave = self._write(device, now)
         data = b"-"
         while data and (wanted := self.hub.wanted):

@@ -127,7 +127,8 @@ def test_a_long_message_that_breaks_off_is_filled_up() -> None:
     send(hub, 2, small)
     assert taken(hub, 1.0) == b""
     assert hub.next_deadline() == 1.0 + PATIENCE
-    hub.handle_timer(1.0 + PATIENCE)
+    assert hub.handle_timer(PATIENCE) is None
+    assert hub.handle_timer(1.0 + PATIENCE) == 1
     data = taken(hub, 12.0)
     assert payload(data) == bytes(len(long) - sent) + small
     hub.data_received(1, parts[sent // 2048])  # the rest goes nowhere

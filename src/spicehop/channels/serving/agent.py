@@ -291,14 +291,17 @@ class AgentHub:
     def _others_wait(self) -> bool:
         return any(known.inlet.complete for client, known in self._clients.items() if client != self._writer)
 
-    def handle_timer(self, now: float) -> None:
-        """Call when `next_deadline` has passed; what it says of clients that are to come is for `late`."""
-        since = self._writer_idle_since
-        if since is None or not self._others_wait or now < since + PATIENCE or self._writer is None:
-            return
-        inlet = self._clients[self._writer].inlet
+    def handle_timer(self, now: float) -> int | None:
+        """Call when `next_deadline` has passed; what it says of clients that are to come is for `late`. Returns the
+        client whose message has been cut short, for it should hear so.
+        """
+        since, client = self._writer_idle_since, self._writer
+        if since is None or not self._others_wait or now < since + PATIENCE or client is None:
+            return None
+        inlet = self._clients[client].inlet
         inlet.dropped = True
         self._fill_up((), inlet.left)
+        return client
 
     # -- from the agent ---------------------------------------------------------------------------------------------
 
