@@ -41,6 +41,8 @@ from relay import Relay  # type: ignore[import-not-found]
 REFERENCE = "QEMU"
 ALLOWED = {"direct": (0.2, 0.005), "client": (2.0, 0.010)}
 """Round trips and seconds beyond the guest's stop, by carrier."""
+MOST_TOLD = 1000.0
+"""Milliseconds from a client's switch to SPICE_MIGRATE_COMPLETED."""
 SETTLE = 1.0
 
 
@@ -50,6 +52,8 @@ class Blackout:
 
     gap: float
     stood_still: float
+    told: float | None = None
+    """From the client's switch, of its main channel, to SPICE_MIGRATE_COMPLETED."""
 
     @property
     def beyond(self) -> float:
@@ -73,6 +77,8 @@ class Line:
     """Median of the blackouts, less the guest's own stop each."""
     allowed: float | None
     """For `beyond`."""
+    told: float | None
+    """The longest that SPICE_MIGRATE_COMPLETED came behind the client's switch."""
 
     @classmethod
     def of(cls, server: str, carrier: str, round_trip: float, found: list[Blackout]) -> Line:
@@ -85,11 +91,16 @@ class Line:
         stood = statistics.median(1000 * one.stood_still for one in found)
         beyond = statistics.median(1000 * one.beyond for one in found)
         median = statistics.median(gaps)
-        return cls(server, carrier, 1000 * round_trip, len(found), median, min(gaps), max(gaps), stood, beyond, allowed)
+        events = [1000 * one.told for one in found if one.told is not None]
+        told = max(events) if events else None
+        spread = min(gaps), max(gaps)
+        return cls(server, carrier, 1000 * round_trip, len(found), median, *spread, stood, beyond, allowed, told)
 
     @property
     def missed(self) -> str | None:
         """A sentence when it took longer than it may."""
+        if self.told is not None and self.told > MOST_TOLD:
+            return f"{self.carrier}: SPICE_MIGRATE_COMPLETED came {self.told:.0f} ms after the client's switch"
         if self.allowed is None or self.beyond <= self.allowed:
             return None
         return (
@@ -104,6 +115,8 @@ class PictureWatch:
     def __init__(self, session: Session) -> None:
         self.gaps: list[float] = []
         """One for each exchange, once a picture has come after it."""
+        self.switched_at = 0.0
+        """When the main channel's connection was exchanged last, which is the last of all."""
         self._came = asyncio.Event()
         self._last = 0.0
         self._before: float | None = None
@@ -112,6 +125,8 @@ class PictureWatch:
     def _happened(self, event: c.SessionEvent) -> None:
         now = time.monotonic()
         match event:
+            case c.ChannelSwapped() if event.key[0] == ChannelType.MAIN:
+                self.switched_at = now
             case c.ChannelSwapped() | c.ChannelOpened() if event.key[0] == ChannelType.DISPLAY and self._last:
                 self._before = self._last
             case c.MessageReceived() if event.key[0] == ChannelType.DISPLAY:
@@ -155,7 +170,8 @@ async def ours(carrier: str, round_trip: float, moves: int, folder: Path) -> lis
             if move.outcomes != wanted:
                 reasons = [one["reason"] for one in move.clients]
                 raise OperationError(f"move {number} by {carrier} ended as {move.outcomes} {reasons}")
-            found.append(Blackout(await watch.gap(number), move.stood_still))
+            told = move.handed_over_at - watch.switched_at
+            found.append(Blackout(await watch.gap(number), move.stood_still, told))
     return found
 
 
@@ -213,15 +229,17 @@ def table(lines: list[Line]) -> str:
     """For people."""
     rows = [
         "round trip  server    carrier  moves  blackout (least-most)      guest stop  beyond  allowed  ratio  of QEMU's"
+        "  event after"
     ]
     for line in lines:
         beside = next((one for one in lines if one.server == REFERENCE and one.round_trip == line.round_trip), None)
         allowed = f"{line.allowed:5.1f} ms  {line.beyond / line.allowed:5.2f}" if line.allowed else "       -      -"
+        told = f"{line.told:8.1f} ms" if line.told is not None else "          -"
         share = f"{line.median / beside.median:9.2f}" if beside is not None and beside is not line else "        -"
         rows.append(
             f"{line.round_trip:7.0f} ms  {line.server:8}  {line.carrier:7}  {line.moves:5}  "
             f"{line.median:6.1f} ms ({line.least:6.1f}-{line.most:6.1f})  {line.stood_still:7.1f} ms  "
-            f"{line.beyond:5.1f}  {allowed}  {share}"
+            f"{line.beyond:5.1f}  {allowed}  {share}  {told}"
         )
     return "\n".join(rows)
 

@@ -258,7 +258,7 @@ async def test_a_client_comes_while_the_guest_goes(
 async def test_two_clients_come_at_the_same_moment(
     start_gtk_client: StartGtkClient, tmp_path: Path, report: Report, carrier: str
 ) -> None:
-    """One has the port and the microphone, and the other is not told of them: refused, they would never end its move."""
+    """One has the port and the microphone, and the other is not told of them: refused, they would spoil its move."""
     async with crew_at_work(tmp_path, start_gtk_client, carrier) as crew:
         port = crew.servers.here.port or 0
         clients = await asyncio.gather(*(start_gtk_client(port, name=f"gtk-{number}") for number in range(2)))
