@@ -223,6 +223,18 @@ def test_a_question_without_an_answer_is_forgotten_with_the_next_offer() -> None
     assert (heard(hub, 1), heard(hub, 2)) == (b"", clipboard(100))
 
 
+def test_an_answer_to_a_question_that_an_offer_has_overtaken_goes_to_who_asked() -> None:
+    """The guest may take its clipboard again before it reads the question, and answer it all the same."""
+    hub = started(1, 2)
+    ask = encode_agent_message(agent.ClipboardRequest(0, ClipboardType.UTF8_TEXT), capabilities=SELECTION)
+    grab = encode_agent_message(agent.ClipboardGrab(0, 0, (ClipboardType.UTF8_TEXT,)), capabilities=SELECTION)
+    send(hub, 1, ask)
+    hub.device_data(encode_chunk(AgentPort.CLIENT, grab))
+    assert heard(hub, 1) == heard(hub, 2) == grab
+    hub.device_data(encode_chunk(AgentPort.CLIENT, clipboard(100)))
+    assert (heard(hub, 1), heard(hub, 2)) == (clipboard(100), b"")
+
+
 def test_a_client_that_takes_nothing_stops_the_reading() -> None:
     hub = started(1)
     hub.client_left(1)

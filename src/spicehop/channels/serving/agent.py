@@ -426,7 +426,7 @@ class AgentHub:
             own=tuple(self._own),
             targets=None if anyone else named(self._reader.targets),
             clients=named((*self._clients, *self._departed, *self._awaited)),
-            asked=table((key, one) for key, waiting in self._routes.asked.items() for one in waiting),
+            asked=table(self._routes.waiting()),
             offered=table(self._routes.offered.items()),
             transfers=table(self._routes.transfers.items()),
         )

@@ -124,6 +124,8 @@ class Routes:
 
     asked: dict[int, list[int]] = field(default_factory=dict)
     """By selection: who waits for the guest's clipboard, in the order of asking, which is the order of the answers."""
+    overtaken: dict[int, list[int]] = field(default_factory=dict)
+    """The same of those whose question a new offer of the guest has overtaken: they may be answered, or not."""
     offered: dict[int, int] = field(default_factory=dict)
     """By selection: whose clipboard the guest has been offered."""
     transfers: dict[int, int] = field(default_factory=dict)
@@ -149,10 +151,12 @@ class Routes:
         """The clients that get a message of the agent; ask once for each."""
         match head.type:
             case AgentMessageType.CLIPBOARD:
-                waiting = self.asked.get(head.selection)
+                waiting = self.asked.get(head.selection) or self.overtaken.get(head.selection)
                 target = waiting.pop(0) if waiting else None
             case AgentMessageType.CLIPBOARD_GRAB | AgentMessageType.CLIPBOARD_RELEASE:
-                self.asked.pop(head.selection, None)  # else a question without an answer would shift all later ones
+                # A question that gets no answer would shift all later ones.
+                waiting = self.asked.pop(head.selection, []) + self.overtaken.get(head.selection, [])
+                self.overtaken[head.selection] = waiting[:MAX_WAITING]
                 target = None
             case AgentMessageType.CLIPBOARD_REQUEST:
                 target = self.offered.get(head.selection)
@@ -162,9 +166,13 @@ class Routes:
                 target = None
         return (target,) if target in clients else clients
 
+    def waiting(self) -> list[tuple[int, int]]:
+        """Selections, and who waits for an answer about them; the surest first."""
+        return [(key, one) for table in (self.asked, self.overtaken) for key, found in table.items() for one in found]
+
     def rename(self, old: int, new: int) -> None:
         """A client has another number."""
-        for waiting in self.asked.values():
+        for waiting in (*self.asked.values(), *self.overtaken.values()):
             waiting[:] = [new if one == old else one for one in waiting]
         for table in (self.offered, self.transfers):
             for key, value in table.items():
@@ -173,7 +181,7 @@ class Routes:
 
     def forget(self, client: int) -> None:
         """A client is gone."""
-        for waiting in self.asked.values():
+        for waiting in (*self.asked.values(), *self.overtaken.values()):
             waiting[:] = [one for one in waiting if one != client]
         for table in (self.offered, self.transfers):
             for key in [key for key, value in table.items() if value == client]:
