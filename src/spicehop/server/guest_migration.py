@@ -232,6 +232,7 @@ class GuestMigration:
 
     def stand_still(self) -> None:
         """Part of `GuestKeeper`."""
+        self._server.input_gate.close()  # it will run again, here or at the source
         self._step(RunInput.IN_DOUBT)
 
     def status_changed(self, mover: GuestMover, status: str) -> None:

@@ -48,6 +48,8 @@ def _judge_rest(world: MovingWorld) -> list[str]:
     failed = {str(record.detail.get("reason", "")) for record in world.records}
     found = [one for one in sorted(failed) if one.startswith("the server failed")]
     for host in world.hosts:
+        if host.guest.dropped and "management stops the source" not in world.charges:
+            found.append(f"{len(host.guest.dropped)} presses were given to the guest at {host.name} that stood still")
         if host.alive:
             found += [f"everything is at rest, and at {host.name} {what}" for what in host.unfinished()]
     for user in world.begun:
