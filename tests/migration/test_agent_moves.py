@@ -357,6 +357,21 @@ def test_two_who_asked_before_the_move_get_an_answer_each() -> None:
     assert (there.parties[2].heard, there.parties[1].heard) == answers
 
 
+def test_who_asks_while_the_others_are_leaving_gets_its_answer_alone() -> None:
+    """Each client brings what is under way at the device, as it was when that client left."""
+    world = started(1, 2)
+    there = arrived(world, 1, expected=(1, 2))
+    ask = encode_agent_message(agent.ClipboardRequest(0, ClipboardType.UTF8_TEXT), capabilities=SELECTION)
+    sent(world, 2, ask)
+    there.hub.asked_later(NAMES[2], world.hub.device_state(NAMES))
+    there.hub.client_arrived(2, NAMES[2], world.hub.client_state(2))
+    there.parties[2] = world.parties[2]
+    answer = clipboard(100, 5)
+    there.hub.device_data(encode_chunk(AgentPort.CLIENT, answer))
+    there.finish()
+    assert (there.parties[1].heard, there.parties[2].heard) == (b"", answer)
+
+
 def test_monitors_that_the_guest_has_not_heard_of_go_along() -> None:
     world = started(1, 2)
     wanted = [agent.MonitorsConfig(0, (agent.Monitor(size, size, 32, 0, 0),)) for size in (600, 700)]

@@ -113,6 +113,8 @@ class AgentDesk:
         if had_agent and has_agent and self.hub.can_arrive(client, name):
             if not self.hub.resumed:
                 self.hub.resume(states.device)
+            else:
+                self.hub.asked_later(name, states.device)
             self.hub.client_arrived(client, name, states.client)
             self._coming.pop(client, None)
             self._knows[client] = self._epoch, True

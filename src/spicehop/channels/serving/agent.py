@@ -69,6 +69,7 @@ class AgentHub:
         """Why the agent is not listened to any more; empty while it is."""
         self._clients: dict[int, AgentClient] = {}
         self._routes = Routes()
+        self._asked_before: tuple[tuple[int, int], ...] = ()
         self._writer: int | None = None
         self._writer_in_message = False
         self._writer_idle_since: float | None = None
@@ -485,6 +486,7 @@ class AgentHub:
         self._writer_in_message, self._writer_left = device.writer_in_message, device.writer_left
         self._left_behind, self._padding = deque(device.left_behind), device.padding
         self._own = deque(device.own)
+        self._asked_before = device.asked
         asked: dict[int, list[int]] = {}
         for key, name in device.asked:
             asked.setdefault(key, []).append(-name)
@@ -500,6 +502,17 @@ class AgentHub:
         for name in tuple(self._given_up):
             if -name in self._awaited:
                 self._lost(-name)
+
+    def asked_later(self, name: int, device: AgentDeviceState) -> None:
+        """A client brings what is under way at the device, too, and its part was made later than that of the first:
+        what it had asked for in between is not known yet. Call it before `client_arrived`.
+        """
+        before = [one for one in self._asked_before if one[1] == name]
+        for one in device.asked:
+            if one in before:
+                before.remove(one)
+            elif one[1] == name:
+                self._routes.asked.setdefault(one[0], []).append(-name)
 
     def can_arrive(self, client: int, name: int) -> bool:
         """Whether a client is expected, and was not given up meanwhile under its connection id."""
