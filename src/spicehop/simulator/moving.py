@@ -353,8 +353,10 @@ class MovingWorld:
             go_on(None)
 
     def _hop_on(self) -> None:
-        """Once a migration has gone well, the next one may follow."""
-        if self.hop_over and self._moved and len(self.conductors) < self.journey.hops:
+        """Once a migration has gone well, the next one may follow. Who is on its way then would come to a server that
+        the guest has left already, which nobody can tell it.
+        """
+        if self.hop_over and self._moved and not any(user.session.state in CLIENT_MUST_END for user in self.users):
             self._prepare_hop()
             self.clock.after(0.2, self._begin_hop)
 
@@ -419,7 +421,7 @@ class MovingWorld:
             self.clock.step()
             if self.clock.steps % 256 == 0:
                 self._check_memory()
-            if len(self.conductors) < self.journey.hops:
+            if rest is None and len(self.conductors) < self.journey.hops:
                 self._hop_on()
             hurried = hurried + 1 if self.clock.now == before else 0
             if hurried > MOST_AT_ONCE:
