@@ -20,15 +20,16 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import spicehop
+from bench.slow_link import measured, slow_link
 from spicehop.client import Session
 from spicehop.demo.guest_image import build_guest
-from spicehop.demo.moving_servers import MovingServers
+from spicehop.demo.moving_servers import MovingServers, Place
 from spicehop.errors import OperationError
 from spicehop.migration import commands as c
 from spicehop.wire.constants import ChannelType
@@ -36,7 +37,6 @@ from spicehop.wire.constants import ChannelType
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "interop" / "peers"))
 
 from migration_lab import Lab  # type: ignore[import-not-found]
-from relay import Relay  # type: ignore[import-not-found]
 
 REFERENCE = "QEMU"
 ALLOWED = {"direct": (0.2, 0.005), "client": (2.0, 0.010)}
@@ -82,7 +82,7 @@ class Line:
 
     @classmethod
     def of(cls, server: str, carrier: str, round_trip: float, found: list[Blackout]) -> Line:
-        """From moves at a round trip in seconds."""
+        """From moves at a round trip in seconds, which a byte takes over the same link."""
         gaps = [1000 * one.gap for one in found]
         allowed = None
         if server != REFERENCE:
@@ -149,11 +149,8 @@ class PictureWatch:
 async def ours(carrier: str, round_trip: float, moves: int, folder: Path) -> list[Blackout]:
     """The demo guest from `spicehop serve` to `spicehop serve`."""
 
-    @asynccontextmanager
-    async def door(port: int, name: str) -> AsyncIterator[int]:
-        async with Relay(port, name=name) as relay:
-            relay.delay = round_trip / 2
-            yield relay.port
+    def door(port: int, name: str) -> AbstractAsyncContextManager[int]:
+        return slow_link(port, round_trip / 2)
 
     found = []
     async with (
@@ -171,8 +168,15 @@ async def ours(carrier: str, round_trip: float, moves: int, folder: Path) -> lis
                 reasons = [one["reason"] for one in move.clients]
                 raise OperationError(f"move {number} by {carrier} ended as {move.outcomes} {reasons}")
             told = move.handed_over_at - watch.switched_at
-            found.append(Blackout(await watch.gap(number), move.stood_still, told))
+            stood_still = _told_at(servers.here, "qmp.RESUME") - _told_at(servers.places[-2], "qmp.STOP")
+            found.append(Blackout(await watch.gap(number), stood_still, told))
     return found
+
+
+def _told_at(place: Place, event: str) -> float:
+    """When a server told the event, by its own trace."""
+    lines = [line for line in place.server.trace.read_text().splitlines() if f'"{event}"' in line]
+    return float(json.loads(lines[-1])["t"])
 
 
 async def reference(round_trip: float, moves: int, folder: Path) -> list[Blackout]:
@@ -181,9 +185,7 @@ async def reference(round_trip: float, moves: int, folder: Path) -> list[Blackou
     async with Lab(build_guest(), folder) as lab, AsyncExitStack() as stack:
 
         async def front(port: int) -> int:
-            relay = await stack.enter_async_context(Relay(port))
-            relay.delay = round_trip / 2
-            return int(relay.port)
+            return await stack.enter_async_context(slow_link(port, round_trip / 2))
 
         source = await lab.boot()
         session = await lab.connect(source, await front(source.qemu.spice_port))
@@ -208,6 +210,7 @@ async def measure(round_trips: list[float], moves: int, *, only_ours: bool, say:
     lines: list[Line] = []
     problems: list[str] = []
     for round_trip in round_trips:
+        real = await measured(round_trip) if round_trip else 0.0
         kinds = [("spicehop", "direct"), ("spicehop", "client")]
         kinds += [] if only_ours else [(REFERENCE, "client")]
         for server, carrier in kinds:
@@ -221,7 +224,7 @@ async def measure(round_trips: list[float], moves: int, *, only_ours: bool, say:
                 except OperationError as error:
                     problems.append(f"{server}, {carrier}, {1000 * round_trip:.0f} ms: {error}")
                     continue
-            lines.append(Line.of(server, carrier, round_trip, found))
+            lines.append(Line.of(server, carrier, real, found))
     return lines, problems
 
 

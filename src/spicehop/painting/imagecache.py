@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from spicehop.painting.digests import TILE, Digests
@@ -24,8 +23,7 @@ class Place(NamedTuple):
     y: int
 
 
-@dataclass(frozen=True, slots=True)
-class CachedImage:
+class CachedImage(NamedTuple):
     """One image in the client's cache."""
 
     image_id: int
@@ -41,6 +39,8 @@ class CachedImage:
 
     def places(self) -> Iterator[tuple[int, Place]]:
         """Each whole tile's digest, and where it is."""
+        if not self.tiles:
+            return
         columns = self.width // TILE
         for index, digest in enumerate(self.tiles):
             row, column = divmod(index, columns)

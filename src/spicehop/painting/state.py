@@ -10,7 +10,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
@@ -42,14 +42,13 @@ class SurfaceState(Structure):
     lossy: Annotated[Data, SizedBytes("I")]
 
 
-@dataclass(frozen=True, slots=True)
-class ImageState:
+class ImageState(NamedTuple):
     """An image in the client's cache, with the u64 digests of its whole tiles or without any."""
 
     image_id: int
     width: int
     height: int
-    digests: Data = b""
+    digests: bytes = b""
 
 
 class ImageColumns(Field):
@@ -67,7 +66,7 @@ class ImageColumns(Field):
         ends = list(accumulate(lengths, initial=0))
         digests = bytes(reader.take(ends[-1]))
         pieces = [digests[start:end] for start, end in pairwise(ends)]
-        return tuple(map(ImageState, ids, widths, heights, pieces))
+        return tuple(map(ImageState._make, zip(ids, widths, heights, pieces, strict=True)))
 
     def encode(self, writer: Writer, value: tuple[ImageState, ...], owner: Any) -> None:
         sizes = [image.width for image in value]
@@ -128,7 +127,7 @@ class ViewState(Structure):
         lean = self
         if len(lean.encode()) <= limit:
             return lean
-        lean = replace(lean, images=tuple([replace(image, digests=b"") for image in lean.images]))
+        lean = replace(lean, images=tuple([image._replace(digests=b"") for image in lean.images]))
         for keep in (1, 0):
             if len(lean.encode()) > limit:
                 surfaces = [_without_digests(state) for state in lean.surfaces[keep:]]

@@ -174,18 +174,20 @@ class ClientView:
 
 
 def _image_state(image: CachedImage) -> ImageState:
-    digests = struct.pack(f"<{len(image.tiles)}Q", *image.tiles) if image.tiles else b""
-    return ImageState(image.image_id, image.width, image.height, digests)
+    image_id, width, height, tiles = image
+    return ImageState(image_id, width, height, struct.pack(f"<{len(tiles)}Q", *tiles) if tiles else b"")
 
 
 def _image(state: ImageState) -> CachedImage:
-    if not state.width or not state.height or not state.image_id:
+    image_id, width, height, digests = state
+    if not width or not height or not image_id:
         raise ProtocolError("a display's state has an image without pixels or id")
-    count = (state.height // TILE) * (state.width // TILE)
-    if state.digests and len(state.digests) != 8 * count:
+    if not digests:
+        return CachedImage(image_id, width, height)
+    count = (height // TILE) * (width // TILE)
+    if len(digests) != 8 * count:
         raise ProtocolError("a display's state has digests for another number of tiles")
-    tiles = struct.unpack(f"<{count}Q", state.digests) if state.digests else ()
-    return CachedImage(state.image_id, state.width, state.height, tiles)
+    return CachedImage(image_id, width, height, struct.unpack(f"<{count}Q", digests))
 
 
 def _stream_state(stream: Stream) -> StreamState:
