@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import statistics
 import sys
 import time
@@ -52,8 +53,9 @@ async def measured(round_trip: float) -> float:
     """Seconds that a byte really takes there and back over such a link."""
 
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(64):
-            writer.write(data)
+        with contextlib.suppress(OSError):
+            while data := await reader.read(64):
+                writer.write(data)
         writer.close()
 
     server = await asyncio.start_server(echo, "127.0.0.1", 0)
