@@ -10,6 +10,9 @@ from spicehop.simulator.loop import ProcessLoop
 from spicehop.simulator.network import End, Network
 from spicehop.trace import Trace
 
+HOST = "127.0.0.1"
+"""Where all servers are; they have ports of their own."""
+
 
 @dataclass(frozen=True, slots=True)
 class HostSetup:

@@ -15,17 +15,17 @@ from spicehop.simulator.moving_judging import judge_journey
 MISHAP_TIMES = (0.5, 2.2)
 """Seconds between which a random mishap happens: from the first migration's begin to after its end."""
 
-_GUEST = ("guest's", "migration", "management", "source killed", "target killed")
-_SESSION = ("a client", "direct link", "main", "port", "migration", "target", "guest's connection cut")
+_GUEST = ("guest's", "guest's", "migration", "migration", "management", "source killed", "target killed", "")
+_SESSION = ("a client", "a client", "direct link", "direct link", "main", "port", "migration", "target", "guest's", "")
 CONCERNS: dict[str, tuple[str, ...]] = {
     "leaving": _SESSION,
     "arriving": _SESSION,
     "channel": _SESSION,
-    "client": ("main", "inputs", "display", "target", "source", "migration", "a client"),
+    "client": ("main", "inputs", "display", "target", "source", "migration", "a client", "clients told", ""),
     "guest-departure": _GUEST,
     "guest-arrival": _GUEST,
     "link": ("direct link", "target killed", "source killed"),
-    "conducting": ("",),
+    "conducting": ("guest's", "migration", "target", "source", ""),
 }
 """By table, how the mishaps begin that concern its machines most."""
 
@@ -91,7 +91,8 @@ def drawn_mishap(seed: int) -> Mishap | None:
     if random.random() < 1 / 3:
         return Mishap(random.choice(tuple(MISHAPS)), time=random.uniform(*MISHAP_TIMES))
     moment = drawn_moment(random, tuple(CONCERNS), journey(seed).conditions.latency)
-    concerned = [name for name in MISHAPS if random.random() < 0.1 or name.startswith(CONCERNS[moment.table])]
+    begin = random.choice(CONCERNS[moment.table])
+    concerned = [name for name in MISHAPS if name.startswith(begin)]
     return Mishap(random.choice(concerned), moment=moment)
 
 

@@ -7,7 +7,7 @@ Nothing here decides anything of the protocol: servers come from `make_host`, cl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -18,9 +18,10 @@ from spicehop.migration.commands import Address
 from spicehop.migration.conducting_events import Peer, Plan
 from spicehop.migration.conducting_result import Outcome
 from spicehop.migration.session import ClientSession
+from spicehop.simulator.chaperon import Chaperon
 from spicehop.simulator.clock import VirtualClock
 from spicehop.simulator.drivers import ClientDriver, ConductorDriver
-from spicehop.simulator.hosts import Host, HostSetup, MakeHost
+from spicehop.simulator.hosts import HOST, Host, HostSetup, MakeHost
 from spicehop.simulator.moments import Moment, awaited
 from spicehop.simulator.network import Conditions, Connection, Network
 from spicehop.simulator.texts import is_whole, numbered_text
@@ -28,7 +29,7 @@ from spicehop.trace import MemorySink, Record, Trace
 from spicehop.wire.agent_constants import ClipboardType
 from spicehop.wire.constants import ChannelType
 
-HOST, FIRST_PORT = "127.0.0.1", 5901
+FIRST_PORT = 5901
 PORT_KEY = (ChannelType.PORT, 0)
 INPUTS_KEY = (ChannelType.INPUTS, 0)
 BEGIN = 1000.0
@@ -528,82 +529,6 @@ class MovingWorld:
             self.chaperons[-1].cancel()
 
 
-class Chaperon:
-    """Management that is no conductor: it keeps the guest for a while before the switch-over, as libvirt may."""
-
-    def __init__(self, world: MovingWorld, source: Host, target: Host) -> None:
-        self.moved = False
-        self.over = False
-        self.outcome = ""
-        self._world = world
-        self._source = source
-        self._target = target
-        self._continued = False
-        source.listeners.append(self._told)
-        for host in (source, target):
-            host.on_death.append(lambda why: self._end("a host is lost"))
-
-    def start(self) -> None:
-        """Prepare, tell the clients, migrate."""
-        capabilities = [
-            {"capability": name, "state": True} for name in ("events", "return-path", "pause-before-switchover")
-        ]
-        port = self._target.address[1] + 1000
-        where = {"uri": f"tcp:{HOST}:{port}"}
-        clients = {"protocol": "spice", "hostname": HOST, "port": self._target.address[1]}
-        self._world.clock.after(120, lambda: self._end("too late"))
-        self._do(
-            (self._source, "migrate-set-capabilities", {"capabilities": capabilities}),
-            (self._target, "migrate-set-capabilities", {"capabilities": capabilities[:1]}),
-            (self._target, "migrate-incoming", where),
-            (self._source, "client_migrate_info", clients),
-            (self._source, "migrate", where),
-        )
-
-    def cancel(self) -> None:
-        """Go back, if that can be."""
-        if not self.over:
-            self._do((self._source, "migrate_cancel", {}))
-
-    def _do(self, *commands: tuple[Host, str, Mapping[str, object]]) -> None:
-        if not commands or self.over:
-            return
-        (host, command, arguments), *rest = commands
-
-        def answered(answer: object) -> None:
-            if isinstance(answer, Exception):
-                self._end(f"{command}: {answer}")
-            else:
-                pause = 0.3 if command == "client_migrate_info" else 0.001
-                self._world.clock.after(pause, lambda: self._do(*rest))
-
-        if host.alive:
-            host.perform(command, arguments, answered)
-        else:
-            self._end("a host is lost")
-
-    def _told(self, event: str, data: object) -> None:
-        status = data.get("status") if isinstance(data, dict) else None
-        if event == "MIGRATION" and status == "pre-switchover" and not self._continued:
-            self._continued = True
-            self._world.clock.after(self._world.journey.pause, self._continue)
-        elif event == "MIGRATION" and status in ("failed", "cancelled"):
-            self._end(f"migration {status}")
-        elif event == "SPICE_MIGRATE_COMPLETED":
-            self.moved = True
-            self._end("moved")
-
-    def _continue(self) -> None:
-        self._do((self._source, "migrate-continue", {"state": "pre-switchover"}))
-
-    def _end(self, outcome: str) -> None:
-        if not self.over:
-            self.over = True
-            self.outcome = outcome
-            if self.moved and self._source.alive:
-                self._world.clock.after(1, lambda: self._source.die("ended by management"))
-
-
 def _channel_mishaps() -> dict[str, Callable[[MovingWorld], None]]:
     found: dict[str, Callable[[MovingWorld], None]] = {}
     kinds = (ChannelType.MAIN, ChannelType.INPUTS, ChannelType.PORT, ChannelType.DISPLAY, ChannelType.CURSOR)
@@ -632,6 +557,23 @@ def _refuse(world: MovingWorld, seconds: float) -> None:
     world.clock.after(seconds, lambda: world.network.refusing.discard(address))
 
 
+def _hang(world: MovingWorld, seconds: float, *, guest: bool) -> None:
+    """Nothing arrives for a while on connections to the target, those included that are made meanwhile."""
+    host, port = world.target.address
+    address = (host, port + 1000 if guest else port)
+    world.network.hanging[address] = world.clock.now + seconds
+    for connection in world.network.connections:
+        if connection.address == address:
+            connection.stall(seconds)
+
+
+def _tell_again(world: MovingWorld) -> None:
+    """Management tells the clients once more where to go."""
+    if world.source.alive:
+        clients = {"protocol": "spice", "hostname": HOST, "port": world.target.address[1]}
+        world.source.perform("client_migrate_info", clients, lambda answer: None)
+
+
 def _leave(world: MovingWorld) -> None:
     if world.begun:
         user = world.random.choice(world.begun)
@@ -649,6 +591,10 @@ MISHAPS: dict[str, Callable[[MovingWorld], None]] = {
     "a client leaves": _leave,
     "target refuses clients": lambda world: _refuse(world, 600),
     "target refuses clients for 1 s": lambda world: _refuse(world, 1),
+    "target's connections stalled 14 s": lambda world: _hang(world, 14, guest=False),
+    "guest's connection hangs 14 s": lambda world: _hang(world, 14, guest=True),
+    "guest's connection hangs 60 s": lambda world: _hang(world, 60, guest=True),
+    "clients told again": _tell_again,
     "one connection stalled 2 s": lambda world: world.stall_any(2),
     "one connection stalled 12 s": lambda world: world.stall_any(12),
     "one connection stalled 40 s": lambda world: world.stall_any(40),
@@ -667,6 +613,9 @@ MISHAPS: dict[str, Callable[[MovingWorld], None]] = {
 HARMLESS = frozenset(
     {
         "migration cancelled",
+        "clients told again",
+        "guest's connection hangs 14 s",
+        "guest's connection hangs 60 s",
         "one connection stalled 2 s",
         "guest's connection cut",
         "guest's connection fades",

@@ -236,6 +236,8 @@ class Network:
         self.connections: list[Connection] = []
         self.refusing: set[tuple[str, int]] = set()
         """Addresses that answer nobody any more."""
+        self.hanging: dict[tuple[str, int], float] = {}
+        """By address until when nothing arrives on connections that are made to it."""
         self._listeners: dict[tuple[str, int], tuple[str, Acceptor]] = {}
         self._free_port = FIRST_FREE_PORT
 
@@ -268,6 +270,7 @@ class Network:
             far, accept = self._listeners[address]
             connection = Connection(self, name, far, len(self.connections) + 1, address)
             self.connections.append(connection)
+            connection.stalled_until = self.hanging.get(address, 0.0)
             accept(connection.far)
             self.clock.after(self.conditions.latency, lambda: come(connection.near))
 
