@@ -7,7 +7,7 @@ Nothing here decides anything of the protocol: servers come from `make_host`, cl
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -263,6 +263,8 @@ class MovingWorld:
         """Who has the guest that lives on."""
         self.left_at: dict[str, float] = {}
         """By host, when its guest has stopped there; not of a host where it runs."""
+        self.said: dict[str, str] = {}
+        """By host, the status of the guest's migration that it told management last."""
         self.begun: list[User] = []
         self.conductors: list[ConductorDriver] = []
         self._make_host = make_host
@@ -304,8 +306,13 @@ class MovingWorld:
                 changed=self.check,
             )
         )
+        host.listeners.append(partial(self._host_said, name))
         host.on_death.append(lambda why: self.trace(name).record("host.ended", reason=why))
         return host
+
+    def _host_said(self, name: str, event: str, data: Mapping[str, object]) -> None:
+        if event == "MIGRATION":
+            self.said[name] = str(data.get("status"))
 
     def _prepare_hop(self) -> None:
         """Start the next target, and whoever manages the way there."""

@@ -186,6 +186,9 @@ def _judge_reports(world: MovingWorld) -> list[str]:
     if world.mishap is None:
         if world.outcome not in ("moved", "moved-with-loss" if world.journey.late else "moved"):
             found.append(f"nothing went wrong, and the migration ended so: {world.outcome}")
+        for host in world.hosts:
+            if world.said.get(host.name) != "completed":
+                found.append(f"nothing went wrong, and {host.name} said last: migration {world.said.get(host.name)}")
         wanted = "seamless" if world.journey.seamless else "semi-seamless"
         for user in world.begun:
             schemes = [outcome.scheme for outcome in user.driver.outcomes]
