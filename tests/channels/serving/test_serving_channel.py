@@ -97,6 +97,21 @@ def test_the_window_holds_messages_back() -> None:
     assert len(hear(channel)) == channel.ACK_WINDOW
 
 
+def test_a_full_window_does_not_keep_a_channel_that_leaves() -> None:
+    """What was queued before goes out, and MIGRATE behind it; called back, the channel waits as before."""
+    channel = ServerDisplay(0, PEER, 0.0, DisplayState(ChannelState(serial=5), INIT))
+    for _ in range(100):
+        channel.send(display.Mark())
+    heard = len(hear(channel))
+    channel.hold_back(MigrateFlag.NEED_FLUSH | MigrateFlag.NEED_DATA_TRANSFER)
+    channel.migrate()
+    rest = hear(channel)
+    assert heard + len(rest) == 1 + 100 + 1
+    assert isinstance(rest[-1], base.Migrate)
+    channel.call_back()
+    assert channel.blocked
+
+
 def test_a_full_window_does_not_keep_a_channel_whose_state_has_gone_ahead() -> None:
     """The client's acknowledgements are about this connection: none of them is passed on, and MIGRATE needs none."""
     channel = ServerDisplay(0, PEER, 0.0, DisplayState(ChannelState(serial=5), INIT))

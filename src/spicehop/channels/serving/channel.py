@@ -244,9 +244,11 @@ class ServerChannel:
         """Whether the client has to acknowledge before it gets more."""
         if not self._window_message:
             return False
+        if self.departure is not DepartureStep.STAYING:
+            # What is queued before MIGRATE is all that is left to say: part of a round trip less to wait.
+            return False
         waiting = self.delivery.messages_sent - self._window_message - self._acknowledged
-        # Where the state has gone ahead MIGRATE is all that is left to say: a round trip less to wait.
-        return waiting > 2 * self.ACK_WINDOW and not self._forwards
+        return waiting > 2 * self.ACK_WINDOW
 
     @property
     def idle(self) -> bool:
