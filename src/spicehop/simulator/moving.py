@@ -364,9 +364,15 @@ class MovingWorld:
         """Once a migration has gone well, the next one may follow. Who is on its way then would come to a server that
         the guest has left already, which nobody can tell it.
         """
-        if self.hop_over and self._moved and not any(user.session.state in CLIENT_MUST_END for user in self.users):
+        if self.hop_over and self._moved and all(self._is_home(user) for user in self.begun):
             self._prepare_hop()
             self.clock.after(0.2, self._begin_hop)
+
+    def _is_home(self, user: User) -> bool:
+        """Whether a client is where the guest is now, or nowhere any more."""
+        session = user.session
+        there = session.address.port == self.target.address[1] and session.state not in CLIENT_MUST_END
+        return session.ended or there
 
     @property
     def _moved(self) -> bool:
@@ -574,6 +580,15 @@ def _hang(world: MovingWorld, seconds: float, *, guest: bool) -> None:
             connection.stall(seconds)
 
 
+def _link_slowly(world: MovingWorld, *, then_cancel: bool) -> None:
+    """Clients link the target late: after the guest has moved, or was to move and stays."""
+    _hang(world, world.random.choice((1.0, 3.0, 14.0)), guest=False)
+    if then_cancel:
+        world.clock.after(world.random.uniform(0.3, 0.8), world.cancel)
+    else:
+        world.between_hosts("link stall")
+
+
 def _tell_again(world: MovingWorld) -> None:
     """Management tells the clients once more where to go."""
     if world.source.alive:
@@ -602,6 +617,8 @@ MISHAPS: dict[str, Callable[[MovingWorld], None]] = {
     "guest's connection hangs 14 s": lambda world: _hang(world, 14, guest=True),
     "guest's connection hangs 60 s": lambda world: _hang(world, 60, guest=True),
     "clients told again": _tell_again,
+    "clients link slowly, and the direct link stalls": lambda world: _link_slowly(world, then_cancel=False),
+    "clients link slowly, and the migration is cancelled": lambda world: _link_slowly(world, then_cancel=True),
     "one connection stalled 2 s": lambda world: world.stall_any(2),
     "one connection stalled 12 s": lambda world: world.stall_any(12),
     "one connection stalled 40 s": lambda world: world.stall_any(40),

@@ -192,7 +192,7 @@ def _judge_reports(world: MovingWorld) -> list[str]:
         wanted = "seamless" if world.journey.seamless else "semi-seamless"
         for user in world.begun:
             schemes = [outcome.scheme for outcome in user.driver.outcomes]
-            if not user.late and schemes != [wanted] * world.journey.hops:
+            if not user.late and schemes != [wanted] * len(world.conductors):
                 reasons = "; ".join(outcome.reason for outcome in user.driver.outcomes)
                 found.append(f"nothing went wrong, and {_name(user)} moved by {schemes}: {reasons}")
     return found
