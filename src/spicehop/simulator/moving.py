@@ -75,6 +75,8 @@ class Journey:
     text_size: int = 3000
     work: float = 1.5
     """Seconds for which users work, for each hop."""
+    bandwidth: int = 0
+    """Bytes a second for the guest, which makes its way long; 0 for as many as there can be."""
 
     def __str__(self) -> str:
         carrier = "direct link" if self.direct else "through the client"
@@ -122,6 +124,7 @@ def journey(seed: int) -> Journey:
         random.choice((0.1, 0.4)),
         random.choice((10, 2 * largest_piece)),
         random.uniform(0.9, 1.6),
+        bandwidth=random.choice((0, 0, 0, 0, 100_000, 400_000)),
     )
 
 
@@ -322,6 +325,9 @@ class MovingWorld:
         self.conductors.append(driver)
 
     def _begin_hop(self) -> None:
+        if self.journey.bandwidth and self.source.alive:
+            limits = {"max-bandwidth": self.journey.bandwidth, "downtime-limit": 10}
+            self.source.perform("migrate-set-parameters", limits, lambda answer: None)
         if self.journey.direct:
             self._link_directly(self._manage)
         else:
