@@ -17,7 +17,7 @@ from spicehop.migration.state import MAIN
 from spicehop.server.guest_migration import GuestMigration
 from spicehop.server.input_gate import InputGate
 from spicehop.server.run_state import RunInput
-from spicehop.simulator.coverage import TABLES, counted, without_row
+from spicehop.simulator.coverage import TABLES, counted, named, without_row
 from spicehop.simulator.journeys import JourneyVerdict, explore_journeys, mishap_at_every_step, run_journey
 from spicehop.simulator.moving import MISHAPS, Journey, Mishap
 from spicehop.simulator.network import Conditions
@@ -175,3 +175,20 @@ def test_rows_are_counted_and_a_deleted_one_is_noticed() -> None:
     with without_row("leaving", row):
         assert not run_journey(journey, SimulatedServer).good
     assert row in TABLES["leaving"]
+
+
+def test_a_message_that_a_client_does_not_know_is_noticed_though_the_session_goes_on() -> None:
+    """It leaves the source as if that were lost, and comes to the target all the same."""
+    journey = Journey(17, seamless=False)
+    good(run_journey(journey, SimulatedServer))
+    row = next(row for row in TABLES["client"] if named(row) == "ReadySemiSeamless: MIGRATE_END received")
+    with without_row("client", row):
+        violations = run_journey(journey, SimulatedServer).violations
+    assert any("MIGRATE_END received is not possible" in one for one in violations)
+
+
+def test_a_direct_link_that_is_not_used_is_noticed() -> None:
+    row = next(row for row in TABLES["leaving"] if "there is a direct link" in named(row))
+    with without_row("leaving", row):
+        violations = run_journey(Journey(17, direct=True), SimulatedServer).violations
+    assert any("0 clients moved host to host" in one for one in violations), violations

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from spicehop.channels.vmc import VmcChannel
 from spicehop.migration.client import ClientState
 from spicehop.migration.conducting_result import Outcome
 from spicehop.simulator.world import CODES, HARMLESS, PORT_KEY, World
+from spicehop.trace import Record
 
 MARK = 12
 """Bytes that are enough to find one's place again in a random stream."""
@@ -63,9 +65,18 @@ def _common(sent: bytes, place: int, received: bytes, at: int) -> int:
     return low
 
 
+def unexpected(records: Iterable[Record]) -> list[str]:
+    """What a table had no row for, as far as it ended no more than a connection: nobody here breaks the protocol."""
+    reasons = {str(record.detail.get("reason", "")) for record in records}
+    return sorted(
+        reason for reason in reasons if " is not possible in the state " in reason or " cannot have" in reason
+    )
+
+
 def judge(world: World) -> list[str]:
     """Everything that is wrong with a run, in sentences; empty when nothing is."""
     found = list(world.violations)
+    found += unexpected(world.records)
     found += _judge_rest(world)
     found += _judge_bytes(world)
     found += _judge_keys(world)

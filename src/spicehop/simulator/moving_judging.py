@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from spicehop.migration.conducting_result import Outcome
-from spicehop.simulator.judging import gaps
+from spicehop.simulator.judging import gaps, unexpected
 from spicehop.simulator.moving import CLIENT_MUST_END, HARMLESS, KEEP_SESSIONS, PORT_KEY, MovingWorld, User
 from spicehop.simulator.network import Connection
 
@@ -15,6 +15,7 @@ def judge_journey(world: MovingWorld) -> list[str]:
     found = list(world.violations)
     if found and found[-1].startswith("something"):
         return found  # it never came to rest
+    found += unexpected(world.records)
     found += _judge_rest(world)
     found += _judge_port(world)
     for user in world.begun:
@@ -189,6 +190,11 @@ def _judge_reports(world: MovingWorld) -> list[str]:
         for host in world.hosts:
             if world.said.get(host.name) != "completed":
                 found.append(f"nothing went wrong, and {host.name} said last: migration {world.said.get(host.name)}")
+        if world.journey.direct and world.journey.seamless and world.journey.pause < 0:
+            came = [record.detail.get("reason") for record in world.records if record.event == "server.client-arrived"]
+            direct = came.count("seamless, host to host")
+            if direct < world.journey.clients * len(world.conductors):
+                found.append(f"nothing went wrong, there is a direct link, and {direct} clients moved host to host")
         wanted = "seamless" if world.journey.seamless else "semi-seamless"
         for user in world.begun:
             schemes = [outcome.scheme for outcome in user.driver.outcomes]
