@@ -350,6 +350,8 @@ class LeavingSession:
             case LeavingAction.SEND_AWAY:
                 handed = self.scheme is Scheme.SEAMLESS and self._carrier.main_handed
                 self.reason = self.reason or "the client did not go in time"
+                if not handed and self._direct is not None and self._carrier is self._direct:
+                    self._direct.take_back(self.reason)  # the target has its session, and lets go of its keys
                 self._end("moved" if handed else "lost")
                 self._client.send_away("the guest has moved")
             case LeavingAction.DEPARTED:
