@@ -75,9 +75,8 @@ def test_full_headers_carry_serials_from_one() -> None:
         b"\x65\0\xff\xff\xff\xff",
         encode_frame(4, b"", mini_header=True),
         encode_frame(5, b"x" * 100, mini_header=True),
-        encode_frame(2, b"", mini_header=True),
     ],
-    ids=["unknown number", "too short", "huge", "flush mark", "migrate data", "ack out of turn"],
+    ids=["unknown number", "too short", "huge", "flush mark", "migrate data"],
 )
 def test_nonsense_fails_the_channel(stream: bytes) -> None:
     events = ServerInputs(0, PEER, 0.0).feed(stream, 0.0)
@@ -93,6 +92,18 @@ def test_the_window_holds_messages_back() -> None:
     assert len(first) == 1 + 2 * channel.ACK_WINDOW + 1
     assert channel.blocked
     assert hear(channel) == []
+    say(channel, base.AckSync(1), base.Ack())
+    assert len(hear(channel)) == channel.ACK_WINDOW
+
+
+def test_an_ack_before_the_window_is_taken_up_is_about_another_server() -> None:
+    """spice-gtk, which begins anew here in a semi-seamless migration, may still be counting."""
+    channel = ServerDisplay(0, PEER, 0.0)
+    for _ in range(100):
+        channel.send(display.Mark())
+    hear(channel)
+    assert say(channel, base.Ack()) == []
+    assert channel.blocked
     say(channel, base.AckSync(1), base.Ack())
     assert len(hear(channel)) == channel.ACK_WINDOW
 

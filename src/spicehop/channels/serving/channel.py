@@ -126,7 +126,6 @@ class ServerChannel:
         self._flags = 0
         self._forwards = False
         """Whether what the client says is another server's already."""
-        self._continued = state.serial > 0
         self._reader = FrameReader(mini_header=peer.mini_header, limit=self.MESSAGE_LIMIT)
         self._generation = 0
         self._synced = False
@@ -201,9 +200,9 @@ class ServerChannel:
 
     def _ack_received(self, now: float) -> None:
         if not self._synced:
-            if self._continued:
-                return  # it acknowledges what the server before has sent
-            raise ProtocolError(f"{self.name}: ACK came before the client took up the window")
+            # A client that comes from another server, even one that begins anew, goes on counting what that has sent
+            # until it handles SET_ACK.
+            return
         self._acknowledged += self.ACK_WINDOW
         handled = self._window_message + self._acknowledged
         sent = self.delivery.messages_sent
