@@ -25,11 +25,11 @@ SECONDS = 300.0 if os.environ.get("CI") else 10.0
 
 
 CUT = "direct link"
-"""A mishap of which one fault is open: a link that is cut while channels are handed over leaves the client at the source,
-also when the target lives.
+"""A mishap of which one fault is open: a link that is cut while channels are handed over leaves the client at the
+source, also when the target lives.
 """
 NOT_DIRECT = "nothing went wrong, there is a direct link, and "
-"""A client may be linked at the target before the target says so over the direct link; its state goes through it then."""
+"""A client may be linked before the target says so over the direct link; it carries its state itself then."""
 
 
 def is_open(mishap: object, violations: tuple[str, ...]) -> bool:
