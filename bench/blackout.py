@@ -255,7 +255,10 @@ def main() -> int:
     parser.add_argument("--only", choices=["ours"])
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    trips = [float(trip) / 1000 for trip in given.round_trips.split(",")]
+    try:
+        trips = [float(trip) / 1000 for trip in given.round_trips.split(",")]
+    except ValueError:
+        parser.error(f"--round-trips {given.round_trips!r} is not milliseconds with commas between, such as 0,20,100")
     progress: Callable[[str], None] = lambda text: print(text, file=sys.stderr)  # noqa: E731
     lines, problems = asyncio.run(measure(trips, given.moves, only_ours=given.only is not None, say=progress))
     problems += [line.missed for line in lines if line.missed is not None]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import statistics
@@ -79,4 +80,8 @@ async def _main(port: int, one_way: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(int(sys.argv[1]), float(sys.argv[2])))
+    parser = argparse.ArgumentParser(prog="bench.slow_link", description="Delay a connection to a local port.")
+    parser.add_argument("port", type=int)
+    parser.add_argument("seconds", type=float, help="one way")
+    given = parser.parse_args()
+    asyncio.run(_main(given.port, given.seconds))
