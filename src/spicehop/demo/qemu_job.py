@@ -17,12 +17,12 @@ from spicehop.client.session import Session, connect
 from spicehop.conductor import Options
 from spicehop.demo.guest_image import GuestImage, build_guest
 from spicehop.demo.hops import Hopper
-from spicehop.demo.keys import KEY_F6, KEY_F7, StandStill, charge, count_keys
+from spicehop.demo.keys import KEY_F6, StandStill, charge, count_keys
 from spicehop.demo.payload import count_port
 from spicehop.demo.qemu import ECHO_PORT, QemuOptions, QemuProcess
 from spicehop.demo.report import DemoReport, Hop
 from spicehop.demo.serial import read_serial
-from spicehop.demo.work import SETTLE_SECONDS, Progress, Work, press
+from spicehop.demo.work import SETTLE_SECONDS, Progress, Work, freeze_when_due, press
 from spicehop.trace import FileSink, MemorySink, Trace
 from spicehop.trace.page import html
 from spicehop.trace.picture import svg
@@ -99,10 +99,7 @@ class QemuDemo:
         async with work:
             frozen = False
             for number in range(1, options.migrations + 1):
-                if not frozen and number > (options.migrations + 1) // 2:
-                    press(session, KEY_F7)
-                    frozen = True
-                    await asyncio.sleep(SETTLE_SECONDS)
+                frozen = await freeze_when_due(session, number, options.migrations, frozen=frozen)
                 await asyncio.sleep(options.pause)
                 work.check()
                 target = await self._machine(stack, image, number)

@@ -34,7 +34,7 @@ from spicehop.demo.report import DemoReport, DeskReport, FrameCount, Hop
 from spicehop.demo.serial import SerialLog, read_serial
 from spicehop.demo.server_process import ServerProcess
 from spicehop.demo.stock_client import StockClient
-from spicehop.demo.work import SETTLE_SECONDS, Progress, Work, compare, press
+from spicehop.demo.work import SETTLE_SECONDS, Progress, Work, compare, freeze_when_due, press
 from spicehop.errors import ConnectionLost
 from spicehop.trace import FileSink, MemorySink, Trace
 from spicehop.trace.page import html
@@ -161,10 +161,7 @@ class ServerDemo:
         options = self._options
         frozen = False
         for number in range(1, options.migrations + 1):
-            if not frozen and number > (options.migrations + 1) // 2:
-                press(session, KEY_F7)
-                frozen = True
-                await asyncio.sleep(SETTLE_SECONDS)
+            frozen = await freeze_when_due(session, number, options.migrations, frozen=frozen)
             await asyncio.sleep(options.pause)
             await exchange.to_guest(10_000 * number)
             _, hop = await asyncio.gather(

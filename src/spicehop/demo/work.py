@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from spicehop.client.session import Session
 from spicehop.conductor.qmp import QmpAddress, QmpPeer
+from spicehop.demo.keys import KEY_F7
 from spicehop.demo.load import FrameWatch, PortStream, Typist
 from spicehop.errors import OperationError
 
@@ -75,6 +76,15 @@ class Work:
         for task in self._tasks:
             if task.done() and not task.cancelled() and task.exception() is not None:
                 raise OperationError(f"the session did not last: {task.exception()}")
+
+
+async def freeze_when_due(session: Session, number: int, moves: int, *, frozen: bool) -> bool:
+    """The guest's drawing is frozen for the second half of the moves, before move `number`; whether it is now."""
+    if frozen or number <= (moves + 1) // 2:
+        return frozen
+    press(session, KEY_F7)
+    await asyncio.sleep(SETTLE_SECONDS)
+    return True
 
 
 def press(session: Session, scancode: int) -> None:
