@@ -18,6 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "interop" / "peers"))
 
 from relay import Relay  # type: ignore[import-not-found]
+from virtual_screen import end  # type: ignore[import-not-found]
 
 TRIES = 9
 
@@ -42,12 +43,7 @@ async def slow_link(port: int, one_way: float) -> AsyncIterator[int]:
         yield front
     finally:
         process.stdin.close()
-        try:
-            async with asyncio.timeout(5):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        await end(process)
 
 
 async def measured(round_trip: float) -> float:

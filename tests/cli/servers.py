@@ -6,13 +6,24 @@ import socket
 import ssl
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from certificates import Authority
 
 from spicehop.wire.link import Capabilities, LinkReply
+
+
+@contextmanager
+def _at_work(serve: Callable[[], None]) -> Iterator[None]:
+    """`serve` runs in a thread, which is waited for at the end."""
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 @contextmanager
@@ -36,13 +47,13 @@ def serving(answer: bytes | None, *, close: bool = True) -> Iterator[str]:
                     if close:
                         client.shutdown(socket.SHUT_WR)
 
-        thread = threading.Thread(target=serve)
-        thread.start()
         try:
-            yield f"127.0.0.1:{listener.getsockname()[1]}"
+            with _at_work(serve):
+                try:
+                    yield f"127.0.0.1:{listener.getsockname()[1]}"
+                finally:
+                    stop.set()
         finally:
-            stop.set()
-            thread.join()
             for client in clients:
                 client.close()
 
@@ -63,12 +74,8 @@ def unknown_to_all() -> Iterator[str]:
             except OSError:  # the client has hung up
                 pass
 
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
+        with _at_work(serve):
             yield f"spice+tls://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            thread.join()
 
 
 def free_port() -> int:

@@ -338,6 +338,18 @@ async def test_a_stuck_client_costs_the_other_nothing(
 # -- nothing is drawn again --------------------------------------------------------------------------------------------
 
 
+async def one_at_a_frozen_screen(lab: Lab, start: StartGtkClient) -> Worker:
+    """The lab's one client works, and the guest draws no more."""
+    await lab.connect(start)
+    (worker,) = lab.workers
+    lab.begin(None)
+    await asyncio.sleep(1)
+    tap(worker, F7)
+    await frozen(lab.servers.logs)
+    await asyncio.sleep(1.5)
+    return worker
+
+
 @CARRIERS
 @pytest.mark.parametrize("kind", ["spice-gtk", "own"])
 async def test_a_frozen_screen_is_not_drawn_again(
@@ -345,13 +357,7 @@ async def test_a_frozen_screen_is_not_drawn_again(
 ) -> None:
     """While it is typed the picture stands still: 0 image bytes from any target (the reference: 100 kB)."""
     async with moving_lab(tmp_path, carrier, Setting(kind, (kind,)), captures=True) as lab:
-        await lab.connect(start_gtk_client)
-        (worker,) = lab.workers
-        lab.begin(None)
-        await asyncio.sleep(1)
-        tap(worker, F7)
-        await frozen(lab.servers.logs)
-        await asyncio.sleep(1.5)
+        worker = await one_at_a_frozen_screen(lab, start_gtk_client)
         for _ in range(repetitions(2)):
             lab.assert_moved(await lab.servers.move(), carrier=carrier)
             await asyncio.sleep(1)
@@ -382,13 +388,7 @@ async def test_only_what_has_changed_between_the_servers_is_drawn(
 ) -> None:
     """A square of 64x64 pixels: that, and at the next move, where it is the same again, nothing."""
     async with moving_lab(tmp_path, carrier, Setting(kind, (kind,)), captures=True, program=LAB_SERVER) as lab:
-        await lab.connect(start_gtk_client)
-        (worker,) = lab.workers
-        lab.begin(None)
-        await asyncio.sleep(0.5)
-        tap(worker, F7)
-        await frozen(lab.servers.logs)
-        await asyncio.sleep(1.5)
+        worker = await one_at_a_frozen_screen(lab, start_gtk_client)
         x, y = 448, 256
         monkeypatch.setenv("LAB_SQUARE", f"{x},{y},0x20c040")
         for number in range(2):
@@ -414,13 +414,7 @@ async def test_what_the_client_keeps_is_used_and_not_sent_again(
     The planet, a surface, goes to another place and back; the menu, a surface as long as it is open, opens and closes.
     """
     async with moving_lab(tmp_path, carrier, Setting(kind, (kind,)), captures=True, program=LAB_SERVER) as lab:
-        await lab.connect(start_gtk_client)
-        (worker,) = lab.workers
-        lab.begin(None)
-        await asyncio.sleep(0.5)
-        tap(worker, F7)
-        await frozen(lab.servers.logs)
-        await asyncio.sleep(1.5)
+        worker = await one_at_a_frozen_screen(lab, start_gtk_client)
         for key in (F11, F11, F11, F11, F12, F12, F12):  # all that is seen of both; the menu is open in the end
             tap(worker, key)
             await asyncio.sleep(0.3)
