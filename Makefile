@@ -40,6 +40,10 @@ bench: peers-bench $(COMPILED) ## measure the codecs, with ratios to the referen
 bench-desktop: peers-bench $(COMPILED) ## measure a minute of desktop work beside QEMU, in seven minutes (ARGS="...")
 	@$(RUN) -m bench.desktop $(ARGS)
 
+.PHONY: bench-blackout
+bench-blackout: peers-demo-qemu $(COMPILED) ## measure what a client sees of a move, beside QEMU, in 15 minutes (ARGS="...")
+	@$(RUN) -m bench.blackout $(ARGS)
+
 .PHONY: venv
 venv: $(COMPILED) ## only set up the virtual environment
 
