@@ -49,7 +49,7 @@ LEGEND = (
 )  # fmt: skip
 
 _PARTIES = (
-    ("conductor", "Conductor"), ("source", "Source QEMU"), ("target", "Target QEMU"), ("spice-gtk", "spice-gtk"),
+    ("conductor", "Conductor"), ("source", "Source"), ("target", "Target"), ("spice-gtk", "spice-gtk"),
 )  # fmt: skip
 """Who has one lane; everybody else is a client of ours."""
 
