@@ -49,10 +49,17 @@ def keys(given: Given) -> HeldKeys:
 
 
 def test_a_client_that_is_lost_lets_go_at_once(keys: HeldKeys, given: Given) -> None:
-    keys.client_lost(7)
-    assert given == []  # it may still be at the source, for the guest is
     keys.guest_came(100.0)
     keys.client_lost(7)
+    assert given == [TWO]
+
+
+def test_a_client_that_is_lost_before_the_guest_comes_lets_go_then(keys: HeldKeys, given: Given) -> None:
+    keys.client_lost(7)
+    keys.client_lost(0xFFFF_FFFF)
+    keys.client_linked(0xFFFF_FFFF)  # again
+    assert given == []
+    keys.guest_came(100.0)
     assert given == [TWO]
 
 

@@ -110,6 +110,8 @@ class ArrivalDesk:
     def linked(self, session: ServedSession, served: ServedChannel) -> None:
         """A channel of a client that comes is linked."""
         session.park(served)
+        if served.key == MAIN:
+            self.held.client_linked(session.connection_id)
         if session.arrival is not None and session.arrival.seamless:
             self._await_state(served)
             self._tell_if_linked(session)

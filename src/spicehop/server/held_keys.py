@@ -14,6 +14,8 @@ from spicehop.server.session import ServedSession
 
 GRACE_SECONDS = 1.0
 """How much longer than the source waits for its clients."""
+MOST_LOST = 1000
+"""Clients that are remembered; a key of any other is let go of when time is over."""
 Held = Mapping[int, tuple[InputEvent, ...]]
 """By connection id, what lets go of all that the client holds."""
 
@@ -35,6 +37,8 @@ class HeldKeys:
     def __init__(self, give: Callable[[tuple[InputEvent, ...]], None]) -> None:
         self._give = give
         self._held: dict[int, tuple[InputEvent, ...]] = {}
+        self._lost: set[int] = set()
+        """Clients that had linked this server, and are gone before the guest has come."""
         self._deadline: float | None = None
 
     def expect(self, held: Held) -> None:
@@ -47,18 +51,27 @@ class HeldKeys:
         return dict(self._held)
 
     def guest_came(self, now: float) -> None:
-        """The guest is here: its clients have so long to come."""
+        """The guest is here: its clients have so long to come, and those that are gone do not."""
+        for connection_id in self._lost & self._held.keys():
+            self._give(self._held.pop(connection_id))
+        self._lost.clear()
         if self._held:
             self._deadline = now + LEAVE_SECONDS + GRACE_SECONDS
+
+    def client_linked(self, connection_id: int) -> None:
+        """The client is on its way, whatever has been before."""
+        self._lost.discard(connection_id)
 
     def client_came(self, connection_id: int) -> None:
         """The client is here, and holds its keys itself."""
         self._held.pop(connection_id, None)
 
     def client_lost(self, connection_id: int) -> None:
-        """The client will not come. Before the guest is here it may still go on at the source."""
+        """The client will not come. Before the guest is here it may go on at the source, and the guest with it."""
         if self._deadline is not None:
             self._give(self._held.pop(connection_id, ()))
+        elif len(self._lost) < MOST_LOST:
+            self._lost.add(connection_id)
 
     def turn(self, now: float) -> None:
         """Let go of what nobody has come for."""
