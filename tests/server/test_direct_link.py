@@ -169,6 +169,21 @@ async def test_a_goodbye_overtakes_nothing_and_is_not_lost_to_a_reset(way: Way) 
     assert log.reasons == ["enough"]
 
 
+@pytest.mark.parametrize("way", ["tcp"], indirect=True)
+async def test_a_source_that_has_lost_its_connection_comes_anew(way: Way) -> None:
+    """Its certificate says who it is; the network may tell the target later than the source."""
+    target, call = way
+    first = Log()
+    await call(log=first)
+    await until(lambda: target.seen == [True])
+    again = await call()
+    await until(lambda: target.seen == [True, False, True])
+    again.send(OFFER)
+    await until(lambda: target.log.messages == [OFFER])
+    assert first.reasons == ["the source has come anew"]
+
+
+@pytest.mark.parametrize("way", ["unix"], indirect=True)
 async def test_a_second_source_is_told_that_one_is_here(way: Way) -> None:
     target, call = way
     first = await call()

@@ -14,7 +14,7 @@ from waiting import until
 from spicehop.errors import ConnectError, OperationError, UsageError
 from spicehop.server.control import CommandError, ControlRequest
 from spicehop.server.control_commands import Commands
-from spicehop.server.direct_link_keeper import DirectLinkKeeper
+from spicehop.server.direct_link_keeper import MOST_CALLS, DirectLinkKeeper
 from spicehop.trace import MemorySink, Trace
 from spicehop.wire import direct_link as wire
 
@@ -193,3 +193,42 @@ async def test_each_command() -> None:
     ):
         with pytest.raises(CommandError, match=sentence):
             await run("direct-link-connect", **arguments)
+
+
+async def test_a_link_that_was_cut_is_made_anew(servers: tuple[Server, Server], tmp_path: Path) -> None:
+    source, target = servers
+    await target.keeper.listen(f"unix:{tmp_path / 'link'}", None)
+    assert not source.keeper.may_call_again
+    await source.keeper.connect(f"unix:{tmp_path / 'link'}", None)
+    for _ in range(MOST_CALLS):
+        assert source.keeper.may_call_again
+        assert source.keeper.link is not None
+        source.keeper.link._transport.abort()  # type: ignore[union-attr]
+        await until(lambda: source.keeper.link is None)
+        await source.keeper.call_again()
+        assert source.role == ("source", True)
+    assert not source.keeper.may_call_again  # it is of no use
+
+
+async def test_nobody_calls_again_where_the_target_is_gone(servers: tuple[Server, Server], tmp_path: Path) -> None:
+    source, target = servers
+    await target.keeper.listen(f"unix:{tmp_path / 'link'}", None)
+    await source.keeper.connect(f"unix:{tmp_path / 'link'}", None)
+    await target.keeper.close()
+    await until(lambda: source.keeper.link is None)
+    with pytest.raises(ConnectError, match="no direct link"):
+        await source.keeper.call_again()
+    assert source.role == ("none", False)
+    assert source.recorded[-1] == "direct-link.failed none"
+
+
+async def test_management_that_closes_it_wants_no_other(servers: tuple[Server, Server], tmp_path: Path) -> None:
+    source, target = servers
+    await target.keeper.listen(f"unix:{tmp_path / 'link'}", None)
+    await source.keeper.connect(f"unix:{tmp_path / 'link'}", None)
+    await target.keeper.close()
+    await until(lambda: source.keeper.link is None)
+    await source.keeper.close()
+    assert not source.keeper.may_call_again
+    with pytest.raises(ConnectError, match="management"):
+        await source.keeper.call_again()

@@ -1,12 +1,15 @@
-"""The direct link is cut at each step of a move: the session lives on, at the target or, taken back, at the source."""
+"""The direct link is cut at each step of a move: the source makes another one, and nothing is lost. Where there can be
+no other the session lives on, at the target or, taken back, at the source.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from moving_pair import moving_pair, pressed, type_on
+from moving_pair import MovingPair, moving_pair, pressed, type_on, write_slowly
 from waiting import until
 
 import spicehop
@@ -20,11 +23,69 @@ STEPS = [
     LeavingState.HANDING_MAIN,
     LeavingState.GOING,
 ]
+Cut = Callable[[MovingPair], Awaitable[None]]
+
+
+def cut_at(monkeypatch: pytest.MonkeyPatch, pair: MovingPair, step: LeavingState, cut: Cut) -> list[asyncio.Task[None]]:
+    """The cut is begun when the session comes to that step, once."""
+    cuts: list[asyncio.Task[None]] = []
+    go_on = LeavingSession._step
+
+    def step_and_cut(session: LeavingSession, happened: LeavingInput, now: float) -> None:
+        go_on(session, happened, now)
+        if session.state is step and not cuts:
+            cuts.append(asyncio.ensure_future(cut(pair)))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(LeavingSession, "_step", step_and_cut)
+    return cuts
+
+
+def drop(end: str) -> Cut:
+    """The connection ends, and both servers live."""
+
+    async def cut(pair: MovingPair) -> None:
+        link = getattr(pair, end).control.direct_link.link
+        assert link is not None
+        assert link._transport is not None
+        link._transport.abort()
+
+    return cut
 
 
 @pytest.mark.parametrize("end", ["source", "target"])
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.value)
-async def test_no_client_is_lost(
+async def test_another_link_takes_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: LeavingState, end: str
+) -> None:
+    data = bytes(range(256)) * 400
+    codes = [0x10 + number % 25 for number in range(150)]
+    async with (
+        moving_pair(tmp_path, direct=True) as pair,
+        spicehop.connect(f"spice://127.0.0.1:{pair.source.server.port}") as client,
+    ):
+        await pair.name_target()
+        port = await client.port("org.example.echo.0")
+        cuts = cut_at(monkeypatch, pair, step, drop(end))
+        work = asyncio.gather(type_on(client, codes), write_slowly(port, data))
+        pair.move()
+        await work
+        await until(lambda: bool(pair.source.completed()), "the clients are gone", timeout=20)
+        (outcome,) = pair.source.completed()[0]["clients"]  # type: ignore[misc]
+        assert len(cuts) == 1
+        assert (outcome["outcome"], outcome["scheme"]) == ("moved", "seamless")
+        # A state that was cut off on its way goes through the client.
+        assert outcome["carrier"] == "direct" or step is LeavingState.STATE_AHEAD
+        await until(lambda: pressed(pair.source, pair.target) == codes, "every key is there")
+        echo = bytearray()
+        async with asyncio.timeout(10):
+            while len(echo) < len(data):
+                echo += await port.read()
+        assert bytes(echo) == data
+
+
+@pytest.mark.parametrize("end", ["source", "target"])
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.value)
+async def test_no_client_is_lost_where_there_is_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: LeavingState, end: str
 ) -> None:
     async with (
@@ -32,15 +93,7 @@ async def test_no_client_is_lost(
         spicehop.connect(f"spice://127.0.0.1:{pair.source.server.port}") as client,
     ):
         await pair.name_target()
-        cuts: list[asyncio.Task[None]] = []
-        go_on = LeavingSession._step
-
-        def step_and_cut(session: LeavingSession, happened: LeavingInput, now: float) -> None:
-            go_on(session, happened, now)
-            if session.state is step and not cuts:
-                cuts.append(asyncio.create_task(getattr(pair, end).control.direct_link.close("cut by the test")))
-
-        monkeypatch.setattr(LeavingSession, "_step", step_and_cut)
+        cuts = cut_at(monkeypatch, pair, step, lambda pair: getattr(pair, end).control.direct_link.close("by the test"))
         pair.move()
         await until(lambda: bool(pair.source.completed()), "the clients are gone", timeout=20)
         (outcome,) = pair.source.completed()[0]["clients"]  # type: ignore[misc]

@@ -121,6 +121,7 @@ async def test_a_session_comes_back_when_the_target_dies_before_main_has_gone(
         (outcome,) = pair.source.completed()[0]["clients"]  # type: ignore[misc]
         assert outcome["outcome"] == "stayed"
         assert migration.status == "postmigrate"
+        await until(lambda: not client.lost_channels, "the client has its channels back")
         pair.source.server.run_guest()
         await type_on(client, before)
         await until(lambda: pressed(pair.source) == before * 2, "keys reach the guest here")
@@ -273,9 +274,7 @@ async def test_a_client_that_was_not_here_yet_is_sent_after_the_guest(tmp_path: 
             result, link = await RawLink.open(pair.source.server.port, kind, 0x1234_5678)
             assert result == LinkResult.OK
             links.append(link)
-        pair.source.control.migration.name_client_target(
-            ClientTarget("127.0.0.1", pair.target.server.port, 0)
-        )
+        pair.source.control.migration.name_client_target(ClientTarget("127.0.0.1", pair.target.server.port, 0))
         pair.move()
         await until(lambda: pair.target.guest.running, "the guest is at the target")
         assert not pair.source.completed()

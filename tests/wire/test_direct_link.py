@@ -22,6 +22,7 @@ FROM_SOURCE: list[wire.LinkMessage] = [
     wire.Flushed(7, 3, 0),
     wire.SessionWithdrawn(7, "cancelled"),
     wire.SessionGone(7, ""),
+    wire.SessionResumed(7),
 ]
 FROM_TARGET: list[wire.LinkMessage] = [
     wire.SessionExpected(7),

@@ -205,6 +205,10 @@ class _SocketlessDoor(DirectLinkDoor):
         super().__init__(name, clock, _identity(), changed)
         self._loop = loop
 
+    @property
+    def _knows_source(self) -> bool:
+        return True  # by its certificate
+
     async def open(self, address: Address, certificate: PeerCertificate | None = None) -> Address:
         """Listen there; there are no certificates."""
         self._address = address

@@ -229,6 +229,10 @@ class ArrivingSession:
         self.collector = StateCollector()
         self.unflushed: set[ChannelKey] = set()
         """Channels on which the client may still say something at the source."""
+        self._late: dict[ChannelKey, int] = {}
+        """How many bytes have come of what it has said there since its state was saved."""
+        self._again: dict[ChannelKey, int] = {}
+        """How many of them are still to come for a second time, over another link."""
         self._deadline: float | None = None
 
     @property
@@ -285,6 +289,28 @@ class ArrivingSession:
             for key, one in sorted(state.channels.items())
         ]
 
+    def came_late(self, key: ChannelKey, data: bytes) -> bytes:
+        """The client has said something at the source; what of it has not been here before."""
+        before = min(self._again.get(key, 0), len(data))
+        if before:
+            self._again[key] -= before
+        self._late[key] = self._late.get(key, 0) + len(data) - before
+        return data[before:]
+
+    def resumed(self) -> None:
+        """Another link has taken the place of one that was cut: all that came late comes again."""
+        self._again = dict(self._late)
+
+    @property
+    def follows(self) -> bool:
+        """Whether its state is here, and it may still say something at the source."""
+        return self.state is ArrivingState.FOLLOWING
+
+    @property
+    def is_restored(self) -> bool:
+        """Whether all of its state is here."""
+        return self.state in (ArrivingState.FOLLOWING, ArrivingState.HERE)
+
     def flushed(self, key: ChannelKey) -> ArrivingAction | None:
         """The client says nothing more on a channel at the source."""
         self.unflushed.discard(key)
@@ -297,7 +323,8 @@ class ArrivingSession:
         return self._step(ArrivingInput.WITHDRAWN) if self.state is ArrivingState.FOLLOWING else None
 
     def link_lost(self) -> ArrivingAction | None:
-        """The direct link is gone."""
+        """The direct link is gone for good."""
+        self.unflushed.clear()
         return self._step(ArrivingInput.LINK_LOST) if self.state is ArrivingState.FOLLOWING else None
 
     def next_deadline(self) -> float | None:

@@ -35,6 +35,7 @@ class HostToHost(Carrier):
         self._since: dict[int, int] = {}
         """By display: up to which image its window has gone ahead."""
         self._late: dict[ChannelKey, list[bytes]] = {}
+        self._flushed: list[ChannelKey] = []
         self.late_bytes = 0
 
     def goes_with(self, keys: set[ChannelKey]) -> None:
@@ -84,13 +85,27 @@ class HostToHost(Carrier):
         """The client has said something on a channel whose state is saved."""
         self._late.setdefault(key, []).append(data)
         self.late_bytes += len(data)
+        self._pass_on(key, data)
+
+    def _pass_on(self, key: ChannelKey, data: bytes) -> None:
         for start in range(0, len(data), link.MAX_CLIENT_BYTES):
             piece = data[start : start + link.MAX_CLIENT_BYTES]
             self._say(link.LateBytes(self._connection_id, *key, piece))
 
     def flushed(self, key: ChannelKey) -> None:
         """The client says nothing more on a channel."""
+        self._flushed.append(key)
         self._say(link.Flushed(self._connection_id, *key))
+
+    def resume(self, say: Callable[[link.LinkMessage], None]) -> None:
+        """There is another link in place of the one that was cut; nobody knows what of the last words has arrived."""
+        self._say = say
+        self._say(link.SessionResumed(self._connection_id))
+        for key, pieces in self._late.items():
+            for data in pieces:
+                self._pass_on(key, data)
+        for key in self._flushed:
+            self._say(link.Flushed(self._connection_id, *key))
 
     def take_back(self, reason: str) -> dict[ChannelKey, bytes]:
         """The session stays: by channel, what the client has said meanwhile, to be read here after all."""

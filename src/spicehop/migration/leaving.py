@@ -234,15 +234,23 @@ class LeavingSession:
         """The target says that it cannot restore the session."""
         if (self.state, LeavingInput.REFUSED) in LEAVING_TABLE:
             self._step(LeavingInput.REFUSED, now)
-        if self._carrier is not self._direct:
-            self._direct = None
+        self._offered = False
+        self._direct = self.direct
+
+    @property
+    def direct(self) -> HostToHost | None:
+        """What the session's state goes by, or has gone by, when that is the direct link."""
+        return self._direct if self._carrier is self._direct else None
+
+    def link_interrupted(self) -> None:
+        """The direct link is gone, and there may be another one soon."""
+        self._offered = False
+        self._direct = self.direct
 
     def link_lost(self, reason: str, now: float) -> None:
-        """The direct link is gone."""
-        self._offered = False
-        if self._carrier is not self._direct:
-            self._direct = None
-        elif (self.state, LeavingInput.LINK_LOST) in LEAVING_TABLE:
+        """The direct link is gone for good."""
+        self.link_interrupted()
+        if self._direct is not None and (self.state, LeavingInput.LINK_LOST) in LEAVING_TABLE:
             self.reason = reason
             self._step(LeavingInput.LINK_LOST, now)
 
@@ -255,14 +263,21 @@ class LeavingSession:
 
     def flushed(self, key: ChannelKey) -> None:
         """A channel's flush mark has come."""
-        if self._carrier is self._direct and self._direct is not None:
-            self._direct.flushed(key)
+        if self.direct is not None:
+            self.direct.flushed(key)
 
     def guest_moved(self, now: float) -> None:
         """The guest lives on at the target."""
         self._last_deadline = now + LEAVE_SECONDS
         self._deadline = now + LINK_SECONDS
-        self._step(LeavingInput.GUEST_MOVED, now)
+        happened = LeavingInput.GUEST_MOVED
+        if self.state is LeavingState.LINKED_SEAMLESS and self._direct is not None:
+            happened = LeavingInput.MOVED_DIRECT
+            self._deadline = self._last_deadline
+        elif self.state is LeavingState.LINKED_SEAMLESS and self._offered:
+            happened = LeavingInput.MOVED_UNSURE
+            self._deadline = now + NOTICE_SECONDS
+        self._step(happened, now)
 
     def guest_stays(self, now: float) -> None:
         """The migration has failed."""
@@ -350,8 +365,8 @@ class LeavingSession:
             case LeavingAction.SEND_AWAY:
                 handed = self.scheme is Scheme.SEAMLESS and self._carrier.main_handed
                 self.reason = self.reason or "the client did not go in time"
-                if not handed and self._direct is not None and self._carrier is self._direct:
-                    self._direct.take_back(self.reason)  # the target has its session, and lets go of its keys
+                if not handed and self.direct is not None:
+                    self.direct.take_back(self.reason)  # the target has its session, and lets go of its keys
                 self._end("moved" if handed else "lost")
                 self._client.send_away("the guest has moved")
             case LeavingAction.DEPARTED:
@@ -372,7 +387,7 @@ class LeavingSession:
         """Everything is as it was before the state went; what came meanwhile is read here."""
         for machine in self._client.machines().values():
             machine.call_back()
-        late = self._direct.take_back(reason) if self._direct is not None and self._carrier is self._direct else {}
+        late = self.direct.take_back(reason) if self.direct is not None else {}
         self._carrier = ThroughClient(self._client, self._keys)
         self._client.go_on()
         for key, data in late.items():

@@ -62,6 +62,9 @@ class LeavingInput(Enum):
     REFUSED = "SessionRefused received"
     LINK_LOST = "the direct link is gone, and the session's state went over it"
     GUEST_MOVED = "the guest has moved"
+    MOVED_DIRECT = "the guest has moved, and the state can go over the direct link"
+    """SessionLinked has come after the guest had stopped."""
+    MOVED_UNSURE = "the guest has moved, and SessionLinked may come"
     GUEST_STAYS = "the guest stays"
     CHANNELS_HANDED = "all channels but main are handed over"
     MAIN_HANDED = "main is handed over"
@@ -100,6 +103,8 @@ def _table() -> dict[tuple[LeavingState, LeavingInput], tuple[LeavingAction, Lea
         (states.LINKED, inputs.GUEST_MOVED): (actions.BEGIN_ANEW, states.GOING),
         (states.LINKED, inputs.GUEST_STAYS): (actions.CANCEL, states.STAYS),
         (states.LINKED_SEAMLESS, inputs.GUEST_MOVED): (actions.HAND_CHANNELS, states.HANDING_CHANNELS),
+        (states.LINKED_SEAMLESS, inputs.MOVED_DIRECT): (actions.SEND_STATE, states.AWAITING_RESTORE),
+        (states.LINKED_SEAMLESS, inputs.MOVED_UNSURE): (actions.NOTE, states.LINKED_LATE),
         (states.LINKED_SEAMLESS, inputs.GUEST_STAYS): (actions.CANCEL, states.STAYS),
         (states.UNLINKED, inputs.GUEST_MOVED): (actions.SWITCH, states.GOING),
         (states.UNLINKED, inputs.GUEST_STAYS): (actions.NOTE, states.STAYS),

@@ -75,6 +75,10 @@ class ArrivalHost(Protocol):
         """For the trace."""
 
 
+RESUME_SECONDS = 3.0
+"""How long the target waits for a source whose link was cut. The source tries for two, and may learn of it later."""
+
+
 def _to_nobody(message: link.LinkMessage) -> None:
     """There is no link."""
 
@@ -85,6 +89,15 @@ class Handed:
 
     state: SessionState
     late: list[tuple[ChannelKey, bytes]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Interruption:
+    """The direct link was cut; sessions whose state had come over it wait for another one."""
+
+    reason: str
+    deadline: float
+    waiting: set[ServedSession]
 
 
 class ArrivalDesk:
@@ -106,6 +119,7 @@ class ArrivalDesk:
         self.held = HeldKeys(lambda events: host.input_gate.give(NOBODY, events))
         self._guest_is_here = False
         self._say: Callable[[link.LinkMessage], None] = _to_nobody
+        self._interruption: Interruption | None = None
 
     def linked(self, session: ServedSession, served: ServedChannel) -> None:
         """A channel of a client that comes is linked."""
@@ -157,6 +171,8 @@ class ArrivalDesk:
     def turn(self, now: float) -> None:
         """Send those away whose state does not come, and go on with what has waited for the guest."""
         self.held.turn(now)
+        if self._interruption is not None and now >= self._interruption.deadline:
+            self._wait_no_more(self._interruption)
         if self._early and not self._too_early:
             early, self._early = self._early, []
             for session, served, body in early:
@@ -170,6 +186,7 @@ class ArrivalDesk:
         """When the next client's state must be here."""
         due = [one.arrival.next_deadline() for one in self._host.sessions if one.arrival is not None]
         due.append(self.held.next_deadline())
+        due.append(self._interruption.deadline if self._interruption is not None else None)
         return min((one for one in due if one is not None), default=None)
 
     @staticmethod
@@ -258,20 +275,48 @@ class ArrivalDesk:
     # -- host to host -----------------------------------------------------------------------------------------------
 
     def link_opened(self, say: Callable[[link.LinkMessage], None]) -> None:
-        """There is a direct link to the source."""
+        """There is a direct link to the source; perhaps in place of one that was cut."""
         self._say = say
-        self.offered.clear()
-        self._orphaned.clear()
+        if self._interruption is None:
+            self.offered.clear()
+            self._orphaned.clear()
 
     def link_lost(self, reason: str) -> None:
-        """The direct link is gone."""
+        """The direct link is gone, and the source may make another one."""
         self._say = _to_nobody
-        self.offered.clear()
-        self._host.expected.forget_source()
-        self._handed.clear()
-        for session in self._host.sessions:
-            if session.arrival is not None:
-                self._follow(session, session.arrival.link_lost(), reason)
+        following = {one for one in self._host.sessions if one.arrival is not None and one.arrival.follows}
+        deadline = self._host.clock() + RESUME_SECONDS
+        interruption = Interruption(reason, deadline, following | self._handed.keys())
+        if interruption.waiting:
+            self._interruption = interruption
+            self._host.wake()
+        else:
+            self._wait_no_more(interruption)
+
+    def _wait_no_more(self, interruption: Interruption) -> None:
+        self._interruption = None
+        if self._say is _to_nobody:
+            self.offered.clear()
+            self._host.expected.forget_source()
+        for session in interruption.waiting:
+            self._handed.pop(session, None)
+            if session.arrival is not None and not session.ended:
+                self._follow(session, session.arrival.link_lost(), interruption.reason)
+
+    def _resumed(self, session: ServedSession) -> None:
+        """The source goes on with a session, and says its late bytes again."""
+        assert session.arrival is not None
+        if self._interruption is not None:
+            self._interruption.waiting.discard(session)
+        session.arrival.resumed()
+        if session in self._handed:
+            return
+        if session.arrival.is_restored:
+            self._say(link.SessionRestored(session.connection_id))
+            if not session.arrival.follows:
+                self._say(link.SessionHere(session.connection_id))
+        else:
+            self._say(link.SessionRefused(session.connection_id, "its state has not come before the link was cut"))
 
     def link_message(self, message: link.LinkMessage) -> None:
         """The source says something."""
@@ -280,7 +325,7 @@ class ArrivalDesk:
             return
         session = self._host.sessions.find(message.connection_id) if isinstance(message, link.FromSource) else None
         if session is None or session.arrival is None:
-            if isinstance(message, link.SessionHanded):
+            if isinstance(message, link.SessionHanded | link.SessionResumed):
                 self._say(link.SessionRefused(message.connection_id, "the client has not linked this server"))
             return
         match message:
@@ -289,7 +334,10 @@ class ArrivalDesk:
             case link.SessionHanded():
                 self._handed_over(session, message)
             case link.LateBytes():
-                self._came_late(session, (message.channel, message.channel_id), bytes(message.data))
+                key = message.channel, message.channel_id
+                self._came_late(session, key, session.arrival.came_late(key, bytes(message.data)))
+            case link.SessionResumed():
+                self._resumed(session)
             case link.Flushed():
                 self._flushed(session, (message.channel, message.channel_id))
             case link.SessionWithdrawn() | link.SessionGone():

@@ -22,6 +22,7 @@ from spicehop.channels.serving.playback import ServerPlayback
 from spicehop.channels.serving.record import ServerRecord
 from spicehop.channels.serving.smartcard import ServerSmartcard
 from spicehop.errors import StateError
+from spicehop.migration.handing_direct import HostToHost
 from spicehop.migration.leaving import LEAVE_SECONDS, ClientOutcome, ClientTarget, LeavingSession
 from spicehop.migration.leaving_table import LeavingState
 from spicehop.migration.state import AgentStates, ChannelKey, ServingState
@@ -36,6 +37,7 @@ from spicehop.wire.direct_link import (
     Keys,
     LinkMessage,
     SessionExpected,
+    SessionHere,
     SessionLinked,
     SessionOffered,
     SessionRefused,
@@ -48,6 +50,8 @@ FIRST_CHANNELS: tuple[ChannelKey, ...] = ((ChannelType.DISPLAY, 0), (ChannelType
 SETTLING_SECONDS = 1.0
 OFFER_SECONDS = 2.0
 """How long a target may take to say that it expects a client."""
+CONFIRM_SECONDS = 1.0
+"""How long a target may take, once a client has gone host to host, to say that it has all of it."""
 
 
 class LeavingServed:
@@ -148,6 +152,14 @@ class ClientHandover:
         self._channels: dict[ServedSession, Keys] = {}
         """What the target was told that clients have linked here."""
         self._say: Callable[[LinkMessage], None] | None = None
+        self._interrupted = False
+        """Whether the direct link was cut, and may be there again soon."""
+        self._unconfirmed: dict[int, tuple[HostToHost, float]] = {}
+        """By connection id, clients that have gone, and until when the target may say that nothing of them is missing
+        there.
+        """
+        self._confirmed: set[int] = set()
+        """Clients of which the target has said that it has all, or nothing."""
         self._stragglers: dict[ServedSession, tuple[ClientTarget, float]] = {}
         """Clients that are still on their way here, and until when they may be."""
         self._moved = False
@@ -246,23 +258,51 @@ class ClientHandover:
     # -- host to host -----------------------------------------------------------------------------------------------
 
     def link_opened(self, say: Callable[[LinkMessage], None]) -> None:
-        """There is a direct link to the target."""
+        """There is a direct link to the target; after an interruption sessions go on with it."""
         self._say = say
+        if self._interrupted:
+            self._interrupted = False
+            for direct in (*(leaving.direct for leaving in self._leaving.values()), *self._unconfirmed_ones()):
+                if direct is not None:
+                    direct.resume(say)
+            self._await_confirmation()
 
-    def link_lost(self, reason: str) -> None:
-        """The direct link is gone."""
+    def link_interrupted(self) -> bool:
+        """The direct link is gone; whether sessions need another one, which then must come, or `link_lost`."""
         self._say = None
         self._channels.clear()
         now = self._server.clock()
         self._offered = dict.fromkeys(self._offered, now)
         for leaving in self._leaving.values():
-            leaving.link_lost(f"the direct link is gone: {reason}", now)
+            leaving.link_interrupted()
+        going = any(leaving.direct is not None for leaving in self._leaving.values())
+        self._interrupted = going or bool(self._unconfirmed)
         self._server.wake()
+        return self._interrupted
+
+    def link_lost(self, reason: str) -> None:
+        """The direct link is gone for good."""
+        self.link_interrupted()
+        self._interrupted = False
+        self._unconfirmed.clear()
+        for leaving in self._leaving.values():
+            leaving.link_lost(f"the direct link is gone: {reason}", self._server.clock())
+
+    def _unconfirmed_ones(self) -> list[HostToHost]:
+        return [direct for direct, _ in self._unconfirmed.values()]
+
+    def _await_confirmation(self) -> None:
+        deadline = self._server.clock() + CONFIRM_SECONDS
+        self._unconfirmed = {key: (direct, deadline) for key, (direct, _) in self._unconfirmed.items()}
 
     def link_message(self, message: LinkMessage) -> None:
         """The target says something."""
         if not isinstance(message, FromTarget):
             return
+        if isinstance(message, SessionHere | SessionRefused):
+            self._confirmed.add(message.connection_id)
+            self._unconfirmed.pop(message.connection_id, None)
+            self._server.wake()
         session = self._server.sessions.find(message.connection_id)
         if session is None:
             return
@@ -334,11 +374,16 @@ class ClientHandover:
             if leaving.over and leaving.outcome is not None:
                 self._outcomes.append(leaving.outcome)
                 del self._leaving[session]
+                if leaving.outcome.outcome == "moved" and leaving.direct is not None:
+                    self._await_that_all_is_there(session.connection_id, leaving.direct, now)
                 self._noted.pop(session, None)
                 self._steps = {served: step for served, step in self._steps.items() if not served.gone}
         self._send_stragglers(now)
-        if self._moved and not self._leaving and not self._stragglers:
+        if not self._interrupted:
+            self._unconfirmed = {key: one for key, one in self._unconfirmed.items() if now < one[1]}
+        if self._moved and not self._leaving and not self._stragglers and not self._unconfirmed:
             self._moved = False
+            self._confirmed.clear()
             self._complete()
 
     def next_deadline(self) -> float | None:
@@ -346,6 +391,8 @@ class ClientHandover:
         due = [leaving.next_deadline() for leaving in self._leaving.values()]
         due += self._offered.values()
         due += [deadline for _, deadline in self._stragglers.values()]
+        if not self._interrupted:
+            due += [deadline for _, deadline in self._unconfirmed.values()]
         if self.target is not None:
             due += [seen + SETTLING_SECONDS for session, seen in self._seen.items() if session not in self._leaving]
         return min((one for one in due if one is not None), default=None)
@@ -362,6 +409,11 @@ class ClientHandover:
                 self._server.record_step("server.channel-leaving", session, served.machine.name, step.value)
 
     # -- inner things -----------------------------------------------------------------------------------------------
+
+    def _await_that_all_is_there(self, connection_id: int, direct: HostToHost, now: float) -> None:
+        """What the client has said last may still be on the link: until it is through, this server is needed."""
+        if connection_id not in self._confirmed and (self._say is not None or self._interrupted):
+            self._unconfirmed[connection_id] = direct, now + CONFIRM_SECONDS
 
     def _send_stragglers(self, now: float) -> None:
         """Clients that were not wholly here when the guest left are sent after it as soon as they are."""

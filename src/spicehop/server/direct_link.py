@@ -324,10 +324,18 @@ class DirectLinkDoor:
                 self.refused(f"{link.peer}: {connection_reason(error)}")
             accepted.close()
 
+    @property
+    def _knows_source(self) -> bool:
+        """Whether whoever comes has shown that it is the source: one that comes twice has lost its first connection."""
+        return self._certificate is not None
+
     def _seat(self, link: DirectLink) -> str:
-        if self._taken is not None:
-            return f"another source is here, from {self._taken.peer}"
+        before = self._taken
+        if before is not None and not self._knows_source:
+            return f"another source is here, from {before.peer}"
         self._taken = link
+        if before is not None:
+            before.close("the source has come anew")
         return ""
 
     def _came(self, link: DirectLink) -> None:

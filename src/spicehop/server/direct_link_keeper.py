@@ -5,20 +5,26 @@ The connections and their keys are imported when a link is made: they take memor
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from spicehop.errors import OperationError
-from spicehop.server.uri import format_uri, parse_uri
+from spicehop.errors import ConnectError, OperationError
+from spicehop.server.uri import Address, format_uri, parse_uri
 from spicehop.trace import Trace
 from spicehop.wire.direct_link import Side
 
 if TYPE_CHECKING:
     from spicehop.server.direct_link import DirectLink, DirectLinkCall, DirectLinkDoor
-    from spicehop.server.link_identity import LinkIdentity
+    from spicehop.server.link_identity import LinkIdentity, PeerCertificate
 
 TAKEN = "There is a direct link already; direct-link-close ends it"
 UNKNOWN_URI = "Parameter 'address' expects unix:PATH or tcp:HOST:PORT"
+CALL_AGAIN_SECONDS = 2.0
+"""For the source to make a link anew that was cut."""
+RETRY_SECONDS = 0.1
+MOST_CALLS = 3
+"""How often that is done: a link that ends again and again is of no use."""
 
 
 class DirectLinkKeeper:
@@ -39,6 +45,9 @@ class DirectLinkKeeper:
         self._opened: DirectLink | None = None
         """The link as it was told last."""
         self._reason = ""
+        self._called: tuple[Address, PeerCertificate | None] | None = None
+        """Whom the source has called; None when management has closed the link."""
+        self._calls_left = 0
 
     @property
     def link(self) -> DirectLink | None:
@@ -91,23 +100,59 @@ class DirectLinkKeeper:
         if self._end is not None:
             raise OperationError(TAKEN)
         place = parse_uri(address, UNKNOWN_URI)
-        from spicehop.server.direct_link import DirectLinkCall
         from spicehop.server.link_identity import PeerCertificate
 
         peer = None if certificate is None else PeerCertificate(certificate)
+        self._called, self._calls_left = (place, peer), MOST_CALLS
+        try:
+            await self._call(place, peer)
+        except BaseException as error:
+            self._record("failed", address, str(error))
+            raise
+
+    async def _call(self, place: Address, peer: PeerCertificate | None) -> None:
+        from spicehop.server.direct_link import DirectLinkCall
+
         self._side = Side.SOURCE
         self._end = call = DirectLinkCall(self._name(), self._clock, self._identity, self._noticed)
         try:
             await call.connect(place, peer)
-        except BaseException as error:
+        except BaseException:
             if self._end is call:
                 self._end = None
-            self._record("failed", address, str(error))
             raise
+
+    @property
+    def may_call_again(self) -> bool:
+        """Whether the source can make a link anew that has ended: not when management has closed it."""
+        return self._called is not None and self._calls_left > 0
+
+    async def call_again(self) -> None:
+        """Make a link anew that was cut. `ConnectError` when that cannot be, at once where nobody listens, or when
+        management wants none any more.
+        """
+        self._calls_left -= 1
+        until = self._clock() + CALL_AGAIN_SECONDS
+        while True:
+            if self._called is None or self._end is not None:
+                raise ConnectError("management wants no other")
+            place, peer = self._called
+            try:
+                async with asyncio.timeout(max(RETRY_SECONDS, until - self._clock())):
+                    await self._call(place, peer)
+                return
+            except (ConnectError, TimeoutError) as error:
+                nobody = isinstance(error.__context__, ConnectionRefusedError | FileNotFoundError)
+                if nobody or self._clock() + RETRY_SECONDS >= until:
+                    reason = str(error) or f"the target does not answer within {CALL_AGAIN_SECONDS:g} s"
+                    self._record("failed", format_uri(place), reason)
+                    raise ConnectError(reason) from None
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def close(self, reason: str = "management has closed it") -> None:
         """End the link, whichever end this is; nothing happens when there is none."""
         end = self._end
+        self._called = None
         if end is not None:
             await end.close(reason)
             if self._end is end:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
+from spicehop.errors import OperationError
 from spicehop.server.direct_link_keeper import DirectLinkKeeper
 from spicehop.wire.direct_link import LinkMessage, Side
 
@@ -22,20 +24,41 @@ class SessionEnd(Protocol):
         """The link is gone."""
 
 
-class SessionLink:
-    """Gives each link to the end that this server is."""
+class LeavingEnd(SessionEnd, Protocol):
+    """At the source."""
 
-    def __init__(self, keeper: DirectLinkKeeper, *, leaving: SessionEnd, arriving: SessionEnd) -> None:
+    def link_interrupted(self) -> bool:
+        """The link is gone; whether sessions need another one, which then must come, or `link_lost`."""
+
+
+class SessionLink:
+    """Gives each link to the end that this server is. The source makes a link anew that was cut under sessions."""
+
+    def __init__(self, keeper: DirectLinkKeeper, *, leaving: LeavingEnd, arriving: SessionEnd) -> None:
         self._keeper = keeper
         self._leaving = leaving
         self._arriving = arriving
+        self._calling: asyncio.Task[None] | None = None
         keeper.changed = self._changed
 
     def _changed(self) -> None:
         opened = self._keeper.link
         if opened is None:
             return
-        end = self._arriving if self._keeper.side is Side.TARGET else self._leaving
+        is_target = self._keeper.side is Side.TARGET
+        end = self._arriving if is_target else self._leaving
         opened.message_received = end.link_message
-        opened.closed = end.link_lost
+        opened.closed = end.link_lost if is_target else self._source_lost
         end.link_opened(opened.send)
+
+    def _source_lost(self, reason: str) -> None:
+        if self._keeper.may_call_again and self._leaving.link_interrupted():
+            self._calling = asyncio.get_running_loop().create_task(self._call_again(reason))
+        else:
+            self._leaving.link_lost(reason)
+
+    async def _call_again(self, reason: str) -> None:
+        try:
+            await self._keeper.call_again()
+        except OperationError as error:
+            self._leaving.link_lost(f"{reason}, and {error}")

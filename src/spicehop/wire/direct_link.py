@@ -9,6 +9,11 @@ endian. A frame that is not known is skipped when its sender says that it can be
     source: LateBytes ... Flushed     (each channel)
     target:                                           SessionHere
 
+after a link that was cut, on the one that takes its place:
+
+    source: SessionResumed  LateBytes ... Flushed   (all of them again)
+    target:                                             SessionRestored | SessionRefused
+
 and when it does not come to that:
 
     source: SessionWithdrawn | SessionGone
@@ -260,6 +265,16 @@ class SessionGone(FromSource):
 
     KIND: ClassVar[int] = 22
     reason: Reason
+
+
+@_message
+@dataclass(frozen=True, slots=True)
+class SessionResumed(FromSource):
+    """The link was cut when the session's state had gone over it: its late bytes and flush marks are said again, all of
+    them, and the target passes by those that it has had.
+    """
+
+    KIND: ClassVar[int] = 23
 
 
 # -- from the target ---------------------------------------------------------------------------------------------------
