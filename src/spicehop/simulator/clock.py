@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass
 
 
-@dataclass(slots=True, eq=False)
 class Appointment:
     """Something that will be done at a time, unless it is called off."""
 
-    time: float
-    action: Callable[[], None]
-    cancelled: bool = False
+    __slots__ = ("action", "cancelled", "time")
+
+    def __init__(self, time: float, action: Callable[[], object]) -> None:
+        self.time = time
+        self.action = action
+        self.cancelled = False
 
     def cancel(self) -> None:
         """Call it off."""
@@ -31,24 +32,27 @@ class VirtualClock:
         """With the number of each, so that equal times keep their order."""
         self._made = 0
 
-    def at(self, time: float, action: Callable[[], None]) -> Appointment:
+    def at(self, time: float, action: Callable[[], object]) -> Appointment:
         """Do `action` at `time`, at once when that is past."""
+        if time < self.now:
+            time = self.now
         self._made += 1
-        appointment = Appointment(max(time, self.now), action)
-        heapq.heappush(self._agenda, (appointment.time, self._made, appointment))
+        appointment = Appointment(time, action)
+        heapq.heappush(self._agenda, (time, self._made, appointment))
         return appointment
 
-    def after(self, seconds: float, action: Callable[[], None]) -> Appointment:
+    def after(self, seconds: float, action: Callable[[], object]) -> Appointment:
         """Do `action` in `seconds`."""
         return self.at(self.now + seconds, action)
 
     def step(self) -> bool:
         """Keep the next appointment; False when there is none."""
-        while self._agenda:
-            _, _, appointment = heapq.heappop(self._agenda)
+        agenda = self._agenda
+        while agenda:
+            time, _, appointment = heapq.heappop(agenda)
             if appointment.cancelled:
                 continue
-            self.now = appointment.time
+            self.now = time
             self.steps += 1
             appointment.action()
             return True
@@ -57,6 +61,7 @@ class VirtualClock:
     @property
     def next_time(self) -> float | None:
         """When the next appointment is; None when nothing is to come."""
-        while self._agenda and self._agenda[0][2].cancelled:
-            heapq.heappop(self._agenda)
-        return self._agenda[0][0] if self._agenda else None
+        agenda = self._agenda
+        while agenda and agenda[0][2].cancelled:
+            heapq.heappop(agenda)
+        return agenda[0][0] if agenda else None

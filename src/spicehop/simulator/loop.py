@@ -12,12 +12,15 @@ import socket
 from asyncio import events
 from collections.abc import Callable, Coroutine
 from contextvars import Context
+from functools import partial
 from typing import Any, cast
 
 from spicehop.simulator.clock import Appointment, VirtualClock
 from spicehop.simulator.network import End, Network
 
 HIGH_WATER = 64 * 1024
+
+_running_loop, _run_in = events._get_running_loop, events._set_running_loop
 
 ProtocolFactory = Callable[[], asyncio.BaseProtocol]
 
@@ -33,7 +36,7 @@ class ProcessLoop(asyncio.AbstractEventLoop):
         """What went wrong in this process without being handled, in sentences."""
         self.on_fault: Callable[[], None] = lambda: None
         self._clock: VirtualClock = network.clock
-        self._timers: dict[asyncio.TimerHandle, Appointment] = {}
+        self._timers: dict[_Timer, Appointment] = {}
         self._transports: dict[EndTransport, None] = {}
         self._addresses: list[tuple[str, int]] = []
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -73,8 +76,12 @@ class ProcessLoop(asyncio.AbstractEventLoop):
     def call(self, action: Callable[[], object]) -> None:
         """Do something in this process now."""
         if self.alive:
-            with _Inside(self):
+            before = _running_loop()
+            _run_in(self)
+            try:
                 action()
+            finally:
+                _run_in(before)
 
     # -- time -------------------------------------------------------------------------------------------------------
 
@@ -86,7 +93,7 @@ class ProcessLoop(asyncio.AbstractEventLoop):
     ) -> asyncio.Handle:
         handle = asyncio.Handle(callback, args, self, context)
         if self.alive:
-            self._clock.after(0, lambda: self._run_handle(handle))
+            self._clock.at(self._clock.now, partial(self._run_handle, handle))
         return handle
 
     def call_soon_threadsafe(  # type: ignore[override]
@@ -102,24 +109,28 @@ class ProcessLoop(asyncio.AbstractEventLoop):
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
-        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        handle = _Timer(when, callback, args, self, context)
         if self.alive:
-            self._timers[handle] = self._clock.at(when, lambda: self._run_timer(handle))
+            self._timers[handle] = self._clock.at(when, partial(self._run_timer, handle))
         return handle
 
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+    def _timer_handle_cancelled(self, handle: _Timer) -> None:
         appointment = self._timers.pop(handle, None)
         if appointment is not None:
             appointment.cancel()
 
-    def _run_timer(self, handle: asyncio.TimerHandle) -> None:
+    def _run_timer(self, handle: _Timer) -> None:
         self._timers.pop(handle, None)
         self._run_handle(handle)
 
     def _run_handle(self, handle: asyncio.Handle) -> None:
-        if self.alive and not handle.cancelled():
-            with _Inside(self):
+        if self.alive and not handle._cancelled:
+            before = _running_loop()
+            _run_in(self)
+            try:
                 handle._run()
+            finally:
+                _run_in(before)
 
     # -- tasks ------------------------------------------------------------------------------------------------------
 
@@ -238,19 +249,12 @@ class ProcessLoop(asyncio.AbstractEventLoop):
             self.network.stop_listening(address)
 
 
-class _Inside:
-    """The loop is the running one."""
+class _Timer(asyncio.TimerHandle):
+    """One like no other: the base class takes timers for the same that are due together and call the same."""
 
-    def __init__(self, loop: ProcessLoop) -> None:
-        self._loop = loop
-        self._before: asyncio.AbstractEventLoop | None = None
-
-    def __enter__(self) -> None:
-        self._before = events._get_running_loop()
-        events._set_running_loop(self._loop)
-
-    def __exit__(self, *error: object) -> None:
-        events._set_running_loop(self._before)
+    __slots__ = ()
+    __hash__ = object.__hash__
+    __eq__ = object.__eq__
 
 
 class DoorServer:
@@ -350,7 +354,7 @@ class EndTransport(asyncio.Transport):
     def data_received(self, end: End, data: bytes) -> None:
         """Bytes have come."""
         if not self._over and not self._closing:
-            self._loop.call(lambda: self._guarded(lambda: self._protocol.data_received(data)))
+            self._loop.call(partial(self._guarded, self._protocol.data_received, data))
 
     def connection_lost(self, end: End, reason: str) -> None:
         """The peer has closed, or the connection is gone."""
@@ -358,17 +362,17 @@ class EndTransport(asyncio.Transport):
             return
         self._closing = True
         if reason.startswith("closed"):
-            self._loop.call(lambda: self._guarded(self._protocol.eof_received))
+            self._loop.call(partial(self._guarded, self._protocol.eof_received))
             self._end(None)
         elif reason.startswith("reset") or reason.endswith("is gone"):
             self._end(ConnectionResetError(104, "Connection reset by peer"))
         else:
             self._end(TimeoutError(110, "Connection timed out"))
 
-    def _guarded(self, action: Callable[[], object]) -> None:
+    def _guarded(self, action: Callable[..., object], *args: object) -> None:
         """As asyncio's own transports do: what a protocol raises ends its connection."""
         try:
-            action()
+            action(*args)
         except Exception as error:
             self._loop.call_exception_handler({"message": "Fatal error: a protocol failed", "exception": error})
             self.abort()

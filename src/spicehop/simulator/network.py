@@ -17,7 +17,7 @@ from spicehop.simulator.clock import VirtualClock
 WINDOW = 65536
 """Bytes that may be under way or unread in one direction; more waits at the sender."""
 
-
+NEVER = float("inf")
 FIRST_FREE_PORT = 49152
 
 
@@ -126,11 +126,12 @@ class End:
 
     def _push(self) -> None:
         network = self.connection.network
-        while self._backlog and self._under_way + self.peer.unread < WINDOW:
-            smallest, largest = network.conditions.smallest_piece, network.conditions.largest_piece
+        backlog, peer = self._backlog, self.peer
+        smallest, largest = network.conditions.smallest_piece, network.conditions.largest_piece
+        while backlog and self._under_way + peer.unread < WINDOW:
             piece = smallest + int(network.random.random() * (largest - smallest + 1))
-            data = bytes(self._backlog[:piece])
-            del self._backlog[:piece]
+            data = bytes(backlog[:piece])
+            del backlog[:piece]
             self._under_way += len(data)
             self._schedule(data)
         if self._ending and not self._backlog:
@@ -139,11 +140,12 @@ class End:
 
     def _schedule(self, data: bytes) -> None:
         network = self.connection.network
-        wait = network.conditions.latency + network.random.random() * network.conditions.jitter
-        self._last_arrival = max(self._last_arrival, network.clock.now + wait, self.connection.stalled_until)
+        clock, conditions = network.clock, network.conditions
+        wait = conditions.latency + network.random.random() * conditions.jitter
+        self._last_arrival = arrival = max(self._last_arrival, clock.now + wait, self.connection.stalled_until)
         self._pieces.append(data)
-        if self._last_arrival < float("inf"):
-            network.clock.at(self._last_arrival, self._arrive)
+        if arrival < NEVER:
+            clock.at(arrival, self._arrive)
 
     def _arrive(self) -> None:
         network = self.connection.network
@@ -151,7 +153,7 @@ class End:
             return
         if network.clock.now < self.connection.stalled_until:  # stalled while it was under way
             self._last_arrival = max(self._last_arrival, self.connection.stalled_until)
-            if self._last_arrival < float("inf"):
+            if self._last_arrival < NEVER:
                 network.clock.at(self.connection.stalled_until, self._arrive)
             return
         data = self._pieces.popleft()  # the oldest, whichever this appointment was made for
@@ -214,7 +216,7 @@ class Connection:
     def die_silently(self, near_after: float, far_after: float) -> None:
         """Nothing arrives any more, and each end is told that the network gave up after so many seconds."""
         clock = self.network.clock
-        self.stalled_until = float("inf")
+        self.stalled_until = NEVER
         clock.after(near_after, lambda: self.near.lose("the network gave up"))
         clock.after(far_after, lambda: self.far.lose("the network gave up"))
 
