@@ -349,11 +349,15 @@ class ClientChannel:
         connection = self._connection
         if connection is None:
             return b""
+        message = self._next_to_write(connection, now)
+        if message is None:
+            return b""
         out = bytearray()
-        while len(out) < limit and (message := self._next_to_write(connection, now)) is not None:
+        while message is not None:
             number = registry.number_of(message, self.kind, Direction.FROM_CLIENT)
             self.messages_sent += 1
             out += encode_frame(number, message.encode(), mini_header=connection.mini_header, serial=self.messages_sent)
+            message = self._next_to_write(connection, now) if len(out) < limit else None
         return bytes(out)
 
     def _next_to_write(self, connection: Connection, now: float) -> Message | None:

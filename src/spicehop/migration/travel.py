@@ -561,7 +561,9 @@ class Travel:
 
     def next_deadline(self) -> float | None:
         """When `handle_timer` is due."""
-        return min((due for due in (self._deadline, self._retry_at) if due is not None), default=None)
+        if self._deadline is None or self._retry_at is None:
+            return self._retry_at if self._deadline is None else self._deadline
+        return min(self._deadline, self._retry_at)
 
     def handle_timer(self, now: float) -> None:
         """Do what is due."""

@@ -58,8 +58,9 @@ class ServedChannel:
 
     def pump(self, now: float) -> None:
         """Write what can be written, and read or stop reading as fits."""
+        machine = self.machine
         while self.writable and not self.gone and self._ahead != 0:
-            frames = self.machine.drain(now, WRITE_AT_ONCE if self._ahead is None else self._ahead)
+            frames = machine.drain(now, WRITE_AT_ONCE if self._ahead is None else self._ahead)
             if not frames:
                 break
             self.stream.write_messages(frames)
@@ -67,10 +68,10 @@ class ServedChannel:
                 self._ahead = max(0, self._ahead - sum(map(len, frames)))
         if self.gone:
             return
-        queued = self.machine.messages_queued
+        queued = machine.messages_queued
         if queued > QUEUE_END:
-            self.fail(f"{self.machine.name}: the client takes nothing of {queued} messages")
-        elif self.waits_to_be_read:
+            self.fail(f"{machine.name}: the client takes nothing of {queued} messages")
+        elif (self.parked or self.held_up or queued > QUEUE_PAUSE) and self.waits_to_be_read:
             self.stream.pause_reading()
         else:
             self.stream.resume_reading()

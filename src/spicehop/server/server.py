@@ -199,12 +199,12 @@ class SpiceServer:
             session.show(pointer, guest.lock_keys)
         gave = self.devices.pump(now, running=guest.running)
         mains = {
-            session.number: session.main
+            session.number: main
             for session in sessions
-            if session.main is not None and not session.arriving and not session.standing
+            if (main := session.main) is not None and not session.arriving and not session.standing
         }
         gave |= self.agent.pump(now, mains)
-        players = [machine for session in sessions for machine in session.players()]
+        players = [machine for session in sessions for machine in session.players()] if guest.sound_out else []
         recorder = self._recorder.machine if self._recorder is not None else None
         self._sound.pump(now, players, recorder if isinstance(recorder, ServerRecord) else None)
         self._lists.turn(now, quiet=self.input_gate.closed or self.leaving.invites)
@@ -220,7 +220,7 @@ class SpiceServer:
         due = [guest.next_deadline(), self.gate.next_deadline(), self.agent.next_deadline()]
         due += [self.leaving.next_deadline(), self.arrivals.next_deadline(), self._lists.next_deadline()]
         due += [session.next_deadline() for session in self.sessions]
-        return min((one for one in due if one is not None), default=None)
+        return min([one for one in due if one is not None], default=None)
 
     def _pump(self, session: ServedSession, now: float, interval: float) -> None:
         """What goes wrong for one client, even by a fault of ours, ends that one session."""

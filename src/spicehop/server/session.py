@@ -26,6 +26,7 @@ from spicehop.wire.constants import ChannelType, LinkResult, MouseMode, NotifySe
 from spicehop.wire.layout import Message
 
 MAIN: ChannelKey = (ChannelType.MAIN, 0)
+_WITH_POINTER = (ServerInputs, ServerCursor)
 
 
 class SessionHost(Protocol):
@@ -101,7 +102,7 @@ class ServedSession:
         """Why the session is over; empty while it is not."""
         self._host = host
         self._silent_seconds = silent_seconds
-        self._wanted_mode: int = MouseMode.SERVER
+        self._wanted_mode = int(MouseMode.SERVER)
         self._measured: main_channel.NetMeasured | None = None
 
     @property
@@ -269,20 +270,23 @@ class ServedSession:
         if main is None or self.arriving or self.standing:
             return
         main.change_mouse_mode(self._wanted_mode, absolute_pointer=self._host.guest.absolute_pointer)
-        for machine in self.machines():
-            if isinstance(machine, ServerInputs | ServerCursor):
+        for served in self.channels.values():
+            machine = served.machine
+            if isinstance(machine, _WITH_POINTER):
                 machine.mouse_mode = main.mouse_mode
 
     def show(self, pointer: cursor_channel.Pointer, locks: int) -> None:
         """The guest's pointer and lock keys, as of now."""
         if self.standing:
             return
-        for machine in self.machines():
+        for served in self.channels.values():
+            machine = served.machine
             if isinstance(machine, ServerCursor):
                 machine.pointer = pointer
             elif isinstance(machine, ServerInputs):
                 machine.locks_changed(locks)
-        measured = self.main.take_measurement() if self.main is not None else None
+        main = self.main
+        measured = main.take_measurement() if main is not None else None
         if measured is not None:
             self._measured = measured
             for feed in self.feeds.values():
@@ -303,13 +307,15 @@ class ServedSession:
             served.handle_timer(now)
             if served.gone:
                 continue
-            if isinstance(served.machine, ServerInputs):
+            machine = served.machine
+            if isinstance(machine, ServerInputs):
                 served.held_up = self._host.input_gate.is_full(self.number)
             # Writing goes first: what is queued decides whether there is room for a frame.
             served.pump(now)
-            if isinstance(served.machine, ServerDisplay) and not served.gone:
-                self.feeds[served.machine.channel_id].paint(now, frame_interval)
-                served.pump(now)
+            if isinstance(machine, ServerDisplay) and not served.gone:
+                self.feeds[machine.channel_id].paint(now, frame_interval)
+                if machine.messages_queued:
+                    served.pump(now)
 
     def write(self, now: float) -> None:
         """Write what can be written, and make nothing."""
@@ -326,4 +332,4 @@ class ServedSession:
         main = self.main
         if main is not None and main.pinger.outstanding:
             due.append(main.pinger.sent_at + self._silent_seconds + 0.1)
-        return min((time for time in due if time is not None), default=None)
+        return min([time for time in due if time is not None], default=None)

@@ -33,6 +33,7 @@ OF_THE_CONNECTION = frozenset({1, 2, 3, FLUSH_MARK})
 """With those of ACK_SYNC, ACK and PONG: they are about what was sent on this connection, and mean nothing, or something
 else, to another server.
 """
+_STAYING = DepartureStep.STAYING
 _PARTING_WORDS = (base.Migrate(0), base.MigrateData(b""))
 
 
@@ -243,7 +244,7 @@ class ServerChannel:
         """Whether the client has to acknowledge before it gets more."""
         if not self._window_message:
             return False
-        if self.departure is not DepartureStep.STAYING:
+        if self.departure is not _STAYING:
             # What is queued before MIGRATE is all that is left to say: part of a round trip less to wait.
             return False
         waiting = self.delivery.messages_sent - self._window_message - self._acknowledged
@@ -256,10 +257,15 @@ class ServerChannel:
 
     def drain(self, now: float, limit: int = 64 * 1024) -> list[bytes]:
         """Messages to write now, each whole with its header; at most one more than `limit` bytes need."""
+        if not self._queue and self.departure is _STAYING and not self.pinger.due(now):
+            if not self.blocked:
+                self.make_messages(now)
+            if not self._queue:
+                return []
         frames: list[bytes] = []
         size = 0
         while size < limit and not self.blocked:
-            if self.departure is DepartureStep.STAYING:
+            if self.departure is _STAYING:
                 if self.pinger.due(now):
                     self.ping(now)
                 self.make_messages(now)

@@ -265,6 +265,10 @@ class ServerMain(ServerChannel):
         self.send(base.Disconnecting(int(now * 1_000_000_000), reason))
 
 
+# Plain numbers: the server asks for them at every turn, and arithmetic of flags is slow.
+_SERVER_MODE, _BOTH_MODES = int(MouseMode.SERVER), int(MouseMode.SERVER | MouseMode.CLIENT)
+
+
 def supported_modes(*, absolute_pointer: bool) -> int:
     """The mouse modes there are: a client's own pointer needs a guest that takes positions."""
-    return MouseMode.SERVER | (MouseMode.CLIENT if absolute_pointer else 0)
+    return _BOTH_MODES if absolute_pointer else _SERVER_MODE
