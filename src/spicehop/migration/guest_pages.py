@@ -23,10 +23,9 @@ class PageLedger:
 
     def changed(self, state: bytes) -> list[int]:
         """Offsets of the pages of `state` that the target does not have so; an empty state has none."""
-        sent = memoryview(self._sent)
-        new = memoryview(state)
-        ends = ((at, min(at + PAGE_BYTES, len(state))) for at in range(0, len(state), PAGE_BYTES))
-        return [at for at, end in ends if sent[at:end] != new[at:end]]
+        # Slices that are copied compare many times as fast as views.
+        sent, page, length = self._sent, PAGE_BYTES, len(state)
+        return [at for at in range(0, length, page) if sent[at : min(at + page, length)] != state[at : at + page]]
 
     def page(self, state: bytes, at: int) -> Page:
         """That page, which is then counted as sent. Pages go in order, so that there are no holes."""

@@ -78,6 +78,7 @@ class GuestMover(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._closing = False
         self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
 
     def feed(self, event: MoveEvent) -> None:
         """Something has happened."""
@@ -133,11 +134,13 @@ class GuestMover(asyncio.Protocol):
             answer = self._perform(waiting.popleft())
             if answer is not None:
                 waiting.extendleft(reversed(self.machine.feed(answer, self._clock())))
-        if self._timer is not None:
+        deadline = self.machine.next_deadline()
+        if self._timer is not None and (deadline is None or deadline < self._due):
             self._timer.cancel()
             self._timer = None
-        deadline = self.machine.next_deadline()
-        if deadline is not None:
+        # A timer that is early only asks the machine again: most deadlines move on with each piece that comes.
+        if deadline is not None and self._timer is None:
+            self._due = deadline
             delay = max(0.0, deadline - self._clock())
             self._timer = asyncio.get_running_loop().call_later(delay, self._time_passed)
         if self.machine.over:
