@@ -61,7 +61,7 @@ def _as_json(name: str, value: object) -> JSON:
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, str):
-        return _URL_USER.sub(rf"\1{HIDDEN}@", value)
+        return _URL_USER.sub(rf"\1{HIDDEN}@", value) if "://" in value else value
     if isinstance(value, Sequence):
         return [redacted(name, item) for item in value]
     if isinstance(value, Set):

@@ -73,7 +73,8 @@ class FrameReader:
     def _cut(self, view: memoryview, header_size: int, frames: list[Frame]) -> None:
         position = 0
         needed = 0
-        while len(view) - position >= header_size:
+        length = len(view)
+        while length - position >= header_size:
             sub_list = 0
             if self.mini_header:
                 number, size = MINI_HEADER.unpack_from(view, position)
@@ -82,7 +83,7 @@ class FrameReader:
                 serial, number, size, sub_list = FULL_HEADER.unpack_from(view, position)
             if size > self.limit:
                 raise ProtocolError(f"a message of {size} bytes is larger than the limit of {self.limit}")
-            if len(view) - position < header_size + size:
+            if length - position < header_size + size:
                 needed = header_size + size
                 break
             start = position + header_size

@@ -37,9 +37,10 @@ class Gatherer:
 
     def keep(self, rest: memoryview, needed: int) -> None:
         """Hold only `rest` from now on; parsing goes on when there are `needed` bytes, 0 when that is not known."""
-        self._blocks = [bytes(rest)] if len(rest) else []
-        self._tail = bytearray()
         self.held = len(rest)
+        self._blocks = [bytes(rest)] if self.held else []
+        if self._tail:
+            self._tail = bytearray()
         self._needed = needed
 
     def take(self) -> bytes:

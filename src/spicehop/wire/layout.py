@@ -20,6 +20,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import struct
+from operator import attrgetter
 from typing import Any, ClassVar, Self
 
 from spicehop.errors import StateError
@@ -134,6 +135,12 @@ class Layout:
                 self.steps.insert(place, Step(count_name(marker.before), code, (name, marker)))
             self.steps.append(Step(name, marker))
         self._runs = list(_runs(self.steps))
+        self._integers: tuple[struct.Struct, Any] | None = None
+        """The whole structure, when it is nothing but integers."""
+        if len(self._runs) == 1 and not isinstance(self._runs[0], Step) and structure.write is Structure.write:
+            integers, values, _ = self._runs[0]
+            if values is not None:
+                self._integers = integers, values
         self.minimum = sum(
             struct.calcsize("<" + step.marker.code) if isinstance(step.marker, Scalar) else step.marker.minimum
             for step in self.steps
@@ -154,8 +161,18 @@ class Layout:
                 assert isinstance(part.marker, Field)
                 part.marker.encode(writer, getattr(owner, part.name), owner)
             else:
-                integers, steps = part
-                writer.buffer += pack(integers, *[step.scalar_of(owner) for step in steps])
+                integers, values, steps = part
+                found = [step.scalar_of(owner) for step in steps] if values is None else values(owner)
+                writer.buffer += pack(integers, *found)
+
+    def encode(self, owner: Structure) -> bytes:
+        """The whole body of `owner`."""
+        if self._integers is not None:
+            integers, values = self._integers
+            return pack(integers, *values(owner))
+        writer = Writer()
+        owner.write(writer)
+        return writer.finish()
 
     def describe(self) -> str:
         """The fields for documents, in wire order."""
@@ -163,7 +180,9 @@ class Layout:
 
 
 def _runs(steps: list[Step]) -> Any:
-    """The steps, with integers that stand side by side gathered as (struct, steps)."""
+    """The steps, with integers that stand side by side gathered as (struct, what gives their values, steps); None
+    gives the values when there are counts among them.
+    """
     run: list[Step] = []
     codes = ""
     for step in steps:
@@ -172,11 +191,20 @@ def _runs(steps: list[Step]) -> Any:
             codes += step.marker.code
             continue
         if run:
-            yield struct.Struct("<" + codes), run
+            yield struct.Struct("<" + codes), _values(run), run
             run, codes = [], ""
         yield step
     if run:
-        yield struct.Struct("<" + codes), run
+        yield struct.Struct("<" + codes), _values(run), run
+
+
+def _values(run: list[Step]) -> Any:
+    if any(step.counts is not None for step in run):
+        return None
+    if len(run) == 1:
+        one = attrgetter(run[0].name)
+        return lambda owner: (one(owner),)
+    return attrgetter(*[step.name for step in run])
 
 
 def _describe(step: Step) -> str:
@@ -231,9 +259,7 @@ class Structure:
 
     def encode(self) -> bytes:
         """The body of this structure."""
-        writer = Writer()
-        self.write(writer)
-        return writer.finish()
+        return self.layout().encode(self)
 
 
 class Message(Structure):
