@@ -22,9 +22,11 @@ demo: $(COMPILED) ## a client works in our server's guest, and everything is cou
 demo-qemu: peers-demo-qemu $(COMPILED) ## the same in a virtual machine that moves from QEMU to QEMU (ARGS="...")
 	@$(VENV)/bin/spicehop demo --qemu $(ARGS)
 
+# Hundreds of servers start in the tests, and each would compile every module again.
 .PHONY: test
-test: peers-all $(COMPILED) ## install the real peers and run every test (ARGS="...")
-	@$(RUN) -m pytest $(ARGS)
+test: export PYTHONDONTWRITEBYTECODE :=
+test: peers-all $(COMPILED) ## install the real peers and run every test, in three processes (ARGS="..." in one)
+	@$(RUN) -m pytest $(or $(ARGS),-n 3)
 
 .PHONY: check
 check: $(COMPILED) ## lint, types, and who may import whom
