@@ -283,6 +283,7 @@ class Conducting(Engine):
 
     def _watch(self) -> None:
         self._awaited = None
+        self._announce_newcomers()
         self._after(Timer.POLL, PROGRESS_INTERVAL)
 
     def _ask_for_progress(self) -> None:
@@ -372,7 +373,7 @@ class Conducting(Engine):
             return
         self._say("ending-source", "Ending the source.")
         self._after(Timer.PHASE, REPLY_LIMIT)
-        self._execute(Peer.SOURCE, "quit")
+        self._execute(Peer.SOURCE, "quit", limit=BLOCKED_LIMIT)  # one that does not answer has not ended
 
     # -- the way back -------------------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ from spicehop.migration.conducting_events import (
 )
 from spicehop.migration.conducting_memory import Memory
 from spicehop.migration.conducting_reports import client_reports
-from spicehop.migration.conducting_table import TABLE, Input, State
+from spicehop.migration.conducting_table import HEARD, TABLE, Input, State
 from spicehop.migration.preflight import Finding, Severity
 
 REPLY_LIMIT = 10.0
@@ -165,6 +165,8 @@ class Engine:
         while self._inputs:
             following = self._inputs.popleft()
             row = TABLE.get((self.state, following))
+            if row is None and following in HEARD and self.state not in (State.NOT_BEGUN, State.DONE):
+                continue
             if row is None:
                 self._inputs.clear()
                 raise StateError(f"'{following.value}' cannot happen to a migration in state {self.state.value}")

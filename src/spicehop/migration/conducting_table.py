@@ -1,4 +1,7 @@
-"""The conducting machine as a table: what each input does in each state. What is absent is a StateError."""
+"""The conducting machine as a table: what each input does in each state.
+
+What is absent and `HEARD` is of no interest there; anything else that is absent is a StateError.
+"""
 
 from __future__ import annotations
 
@@ -88,7 +91,8 @@ _GOING_BACK = (
     *(State.RELEASING, State.CANCELLING, State.CHECKING),
     *(State.SETTLING_BACK, State.RECHECKING, State.RESUMING),
 )
-_IN_PROGRESS = (*_UNTOLD, *_TOLD, *_UNDER_WAY, *_MOVED, *_GOING_BACK, State.ASKING_TARGET)
+HEARD = frozenset({Input.CENSUS_CHANGED, Input.MIGRATED, Input.NOT_MIGRATED, Input.HANDED_OVER})
+"""What a QEMU tells unasked, at any time. What a state has missed so is asked for later."""
 
 
 def _table() -> dict[tuple[State, Input], Row]:
@@ -101,10 +105,6 @@ def _table() -> dict[tuple[State, Input], Row]:
         rows.update({(state, happening): (action, follower) for state in states})
 
     # What can come at any time. Rows below replace some of these.
-    stay(_IN_PROGRESS, Input.CENSUS_CHANGED)
-    stay(_IN_PROGRESS, Input.NOT_MIGRATED)
-    stay(_IN_PROGRESS, Input.HANDED_OVER)
-    stay(_IN_PROGRESS, Input.MIGRATED)
     stay((*_MOVED, State.ASKING_TARGET), Input.CANCEL, "note_too_late")
     stay(_GOING_BACK, Input.CANCEL)
     go(_UNTOLD, Input.CANCEL, "finish_cancelled_untouched", State.DONE)
@@ -120,8 +120,6 @@ def _table() -> dict[tuple[State, Input], Row]:
     go(_UNDER_WAY, Input.TIME_UP, "cancel_late", State.CANCELLING)
     go(_UNDER_WAY, Input.TARGET_LOST, "cancel_without_target", State.CANCELLING)
     go(_UNDER_WAY, Input.SOURCE_LOST, "ask_target", State.ASKING_TARGET)
-    go(_UNDER_WAY, Input.MIGRATED, "await_handover", State.HANDING_OVER)
-    go(_UNDER_WAY, Input.NOT_MIGRATED, "check_source_after_failure", State.CHECKING)
     go(_MOVED, Input.TARGET_LOST, "finish_target_lost_moved", State.DONE)
     stay(_MOVED, Input.SOURCE_LOST, "note_source_ended")
     go(_GOING_BACK, Input.SOURCE_LOST, "finish_source_lost", State.DONE)
@@ -142,7 +140,8 @@ def _table() -> dict[tuple[State, Input], Row]:
     stay((State.PREPARING,), Input.REFUSED, "take_preparation_refusal")
     go((State.PREPARING,), Input.FORBIDDEN, "finish_forbidden", State.DONE)
     go((State.PREPARING,), Input.ALL_ANSWERED, "inform", State.INFORMING)
-    stay((State.INFORMING, State.PAUSING, *_UNDER_WAY), Input.CENSUS_CHANGED, "announce_newcomers")
+    # Who comes while a command is under way is announced when it has been answered.
+    stay((State.PAUSING, State.MIGRATING), Input.CENSUS_CHANGED, "announce_newcomers")
     go((State.INFORMING,), Input.ANSWERED, "await_links", State.LINKING)
     go((State.INFORMING,), Input.REFUSED, "check_source_after_refused_information", State.CHECKING)
     stay((State.LINKING,), Input.CENSUS_CHANGED, "count_links")
@@ -159,6 +158,8 @@ def _table() -> dict[tuple[State, Input], Row]:
     stay((State.MIGRATING,), Input.POLL_DUE, "ask_for_progress")
     stay((State.MIGRATING,), Input.ANSWERED, "take_progress")
     stay((State.MIGRATING,), Input.REFUSED, "watch")
+    go((State.MIGRATING,), Input.MIGRATED, "await_handover", State.HANDING_OVER)
+    go((State.MIGRATING,), Input.NOT_MIGRATED, "check_source_after_failure", State.CHECKING)
     go((State.HANDING_OVER,), Input.HANDED_OVER, "verify", State.VERIFYING)
     go((State.HANDING_OVER,), Input.PHASE_OVER, "verify_without_event", State.VERIFYING)
     go((State.HANDING_OVER,), Input.SOURCE_LOST, "verify_without_source", State.VERIFYING)

@@ -84,17 +84,23 @@ def _departure() -> dict[tuple[DepartureState, DepartureInput], tuple[DepartureA
         (states.STARTING, inputs.CANCELLED): (actions.NOTE, states.STARTING),
         (states.DOUBTING, inputs.REFUSED): (actions.GO_BACK, states.FAILED),
         (states.DOUBTING, inputs.TIME_UP): (actions.GO_BACK, states.FAILED),
-        (states.DOUBTING, inputs.FAULT): (actions.NOTE, states.DOUBTING),
         (states.DOUBTING, inputs.CANCELLED): (actions.NOTE, states.DOUBTING),
     }
     for state in (states.CONNECTING, states.GREETING, states.SENDING):
-        for happened in (inputs.REFUSED, inputs.FAULT, inputs.TIME_UP):
-            rows[state, happened] = (actions.GIVE_UP, states.FAILED)
+        rows[state, inputs.REFUSED] = (actions.GIVE_UP, states.FAILED)
         rows[state, inputs.CANCELLED] = (actions.CANCEL, states.CANCELLED)
-    for state in (states.STOPPING, states.PAUSED, states.LOADING):
-        for happened in (inputs.REFUSED, inputs.FAULT, inputs.TIME_UP):
-            rows[state, happened] = (actions.GO_BACK, states.FAILED)
+    for state in (states.PAUSED, states.LOADING):
+        rows[state, inputs.REFUSED] = (actions.GO_BACK, states.FAILED)
         rows[state, inputs.CANCELLED] = (actions.CANCEL_AND_GO_BACK, states.CANCELLED)
+    # Sending has no limit while the target takes what is sent, and management may take its time. A guest is stopped
+    # within one call.
+    for state in (states.CONNECTING, states.GREETING):
+        rows[state, inputs.TIME_UP] = (actions.GIVE_UP, states.FAILED)
+    rows[states.LOADING, inputs.TIME_UP] = (actions.GO_BACK, states.FAILED)
+    for state in (states.GREETING, states.SENDING):
+        rows[state, inputs.FAULT] = (actions.GIVE_UP, states.FAILED)
+    for state in (states.STOPPING, states.PAUSED, states.LOADING):
+        rows[state, inputs.FAULT] = (actions.GO_BACK, states.FAILED)
     return rows
 
 
@@ -159,8 +165,9 @@ def _arrival() -> dict[tuple[ArrivalState, ArrivalInput], tuple[ArrivalAction, A
         (states.LEASED, inputs.TIME_UP): (actions.STAND_STILL, states.DOUBTFUL),
     }
     for state in (states.GREETING, states.RECEIVING, states.LOADING, states.LOADED):
-        for happened in (inputs.FAULT, inputs.TIME_UP):
-            rows[state, happened] = (actions.FORGET, states.FAILED)
+        rows[state, inputs.FAULT] = (actions.FORGET, states.FAILED)
+    for state in (states.GREETING, states.RECEIVING, states.LOADED):  # a guest is loaded within one call
+        rows[state, inputs.TIME_UP] = (actions.FORGET, states.FAILED)
     return rows
 
 

@@ -128,6 +128,9 @@ class Travel:
             return
         if self.target is not None:
             self._reason = "the source cancelled the migration"
+        if self._session.state is ClientState.READY_SEAMLESS:
+            # A source that takes its session back has perhaps told other channels to go before.
+            self._called_off = {key for key in self._session.channels if self._session.current(key) and key != MAIN}
         self._step(ClientInput.CANCEL_RECEIVED, now)
 
     # -- linking the target -----------------------------------------------------------------------------------------
@@ -219,8 +222,7 @@ class Travel:
             return
         self._last_error = error
         target.reason = f"the client could not use the target: {error}"
-        if self._session.machine.takes(ClientInput.TARGET_FAILED):
-            self._step(ClientInput.TARGET_FAILED, now)
+        self._step(ClientInput.TARGET_FAILED, now)
 
     def _check_ready(self, now: float) -> None:
         target = self.target
@@ -495,12 +497,9 @@ class Travel:
         linked_there = target is not None and target.links.get(MAIN) is link
         at_target = linked_there or self._session.state is ClientState.SWITCHING_HOST
         happened = ClientInput.TARGET_FAILED if at_target else ClientInput.SOURCE_LOST
-        if not self._session.machine.takes(happened):
-            happened = ClientInput.SOURCE_LOST
-        if self._session.machine.takes(happened):
-            if not self._reason and self.target is not None:
-                self._reason = f"the {'target' if at_target else 'source'} was lost: {error}"
-            self._step(happened, now)
+        if not self._reason and self.target is not None:
+            self._reason = f"the {'target' if at_target else 'source'} was lost: {error}"
+        self._step(happened, now)
 
     def _end_session(self, now: float) -> None:
         error = self._last_error or ConnectionLost("the session ended")

@@ -150,6 +150,22 @@ def test_a_channel_that_comes_back_has_heard_its_acknowledgements() -> None:
     assert len(hear(channel)) == 2 * channel.ACK_WINDOW
 
 
+def test_a_flush_mark_that_was_due_when_the_channel_was_called_back_is_expected() -> None:
+    channel = ServerInputs(0, PEER, 0.0)
+    for _ in range(2):
+        channel.hold_back(MigrateFlag.NEED_FLUSH)
+        channel.migrate()
+        hear(channel)
+        channel.call_back()
+    assert say(channel, base.MigrateFlushMark()) == []
+    channel.hold_back(MigrateFlag.NEED_FLUSH)
+    channel.migrate()
+    hear(channel)
+    assert say(channel, base.MigrateFlushMark()) == []
+    assert say(channel, base.MigrateFlushMark()) == [Flushed()]
+    assert isinstance(say(channel, base.MigrateFlushMark())[-1], Failed)
+
+
 def test_an_acknowledgement_too_many() -> None:
     channel = ServerDisplay(0, PEER, 0.0)
     hear(channel)

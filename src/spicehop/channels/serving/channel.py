@@ -124,6 +124,8 @@ class ServerChannel:
         self._queue: deque[tuple[int, bytes]] = deque()
         self._held_back: deque[tuple[int, bytes]] = deque()
         self._parting = 0
+        self._marks_called_off = 0
+        """Flush marks that still come of a migration that the channel was called back from."""
         self._flags = 0
         self._forwards = False
         """Whether what the client says is another server's already."""
@@ -184,6 +186,8 @@ class ServerChannel:
                 self._ack_received(now)
             case base.Pong():
                 self._pong_received(message, now)
+            case base.MigrateFlushMark() if self._marks_called_off:
+                self._marks_called_off -= 1
             case base.MigrateFlushMark() if self.departure is DepartureStep.AWAITING_FLUSH_MARK:
                 last = not self._flags & MigrateFlag.NEED_DATA_TRANSFER
                 self._depart(DepartureInput.FLUSH_MARK_LAST if last else DepartureInput.FLUSH_MARK)
@@ -282,8 +286,8 @@ class ServerChannel:
             frames.append(frame)
             size += len(frame)
         if not self._queue and self.departure in (DepartureStep.MIGRATE_QUEUED, DepartureStep.DATA_QUEUED):
-            flush = self._flags & MigrateFlag.NEED_FLUSH
-            self._depart(DepartureInput.WRITTEN_FLUSH if flush else DepartureInput.WRITTEN_PLAIN)
+            flush = self.departure is DepartureStep.MIGRATE_QUEUED and self._flags & MigrateFlag.NEED_FLUSH
+            self._depart(DepartureInput.WRITTEN_FLUSH if flush else DepartureInput.WRITTEN_LAST)
         return frames
 
     def make_messages(self, now: float) -> None:
@@ -321,6 +325,7 @@ class ServerChannel:
 
     def call_back(self) -> None:
         """The channel stays after all: what was held back is the client's again."""
+        self._marks_called_off += self.departure is DepartureStep.AWAITING_FLUSH_MARK
         self._depart(DepartureInput.CALLED_BACK)
         parting = [registry.number_of(one, self.kind, Direction.FROM_SERVER) for one in _PARTING_WORDS]
         self._queue = deque(one for one in self._queue if one[0] not in parting)

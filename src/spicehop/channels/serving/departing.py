@@ -30,7 +30,7 @@ class DepartureInput(Enum):
 
     HELD_BACK = "held back"
     MIGRATE_QUEUED = "MIGRATE is to be written"
-    WRITTEN_PLAIN = "written, with no flags"
+    WRITTEN_LAST = "written, and nothing more is due"
     WRITTEN_FLUSH = "written, and a flush mark is due"
     FLUSH_MARK = "FLUSH_MARK received, and data is due"
     FLUSH_MARK_LAST = "FLUSH_MARK received, and no data is due"
@@ -43,13 +43,12 @@ def _table() -> dict[tuple[DepartureStep, DepartureInput], DepartureStep]:
     rows = {
         (steps.STAYING, inputs.HELD_BACK): steps.HOLDING_BACK,
         (steps.HOLDING_BACK, inputs.MIGRATE_QUEUED): steps.MIGRATE_QUEUED,
-        (steps.MIGRATE_QUEUED, inputs.WRITTEN_PLAIN): steps.HANDED_OVER,
+        (steps.MIGRATE_QUEUED, inputs.WRITTEN_LAST): steps.HANDED_OVER,
         (steps.MIGRATE_QUEUED, inputs.WRITTEN_FLUSH): steps.AWAITING_FLUSH_MARK,
         (steps.AWAITING_FLUSH_MARK, inputs.FLUSH_MARK): steps.FLUSHED,
         (steps.AWAITING_FLUSH_MARK, inputs.FLUSH_MARK_LAST): steps.HANDED_OVER,
         (steps.FLUSHED, inputs.DATA_GIVEN): steps.DATA_QUEUED,
-        (steps.DATA_QUEUED, inputs.WRITTEN_PLAIN): steps.HANDED_OVER,
-        (steps.DATA_QUEUED, inputs.WRITTEN_FLUSH): steps.HANDED_OVER,
+        (steps.DATA_QUEUED, inputs.WRITTEN_LAST): steps.HANDED_OVER,
     }
     for step in steps:
         rows[step, inputs.CALLED_BACK] = steps.STAYING
