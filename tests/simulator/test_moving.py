@@ -19,7 +19,8 @@ from spicehop.server.input_gate import InputGate
 from spicehop.server.run_state import RunInput
 from spicehop.simulator.coverage import TABLES, counted, named, without_row
 from spicehop.simulator.journeys import JourneyVerdict, explore_journeys, mishap_at_every_step, run_journey
-from spicehop.simulator.moving import MISHAPS, Journey, Mishap
+from spicehop.simulator.mishaps import MISHAPS
+from spicehop.simulator.moving import Journey, Mishap
 from spicehop.simulator.network import Conditions
 from spicehop.wire import base
 

@@ -83,7 +83,8 @@ def _verdicts(seed: int, runs: int, form: Form, fault: str, stride: int) -> Iter
     from spicehop.demo.simulated_server import SimulatedServer
     from spicehop.simulator import FAULTS, drawn, every_step, explore
     from spicehop.simulator.journeys import explore_journeys, mishap_at_every_step
-    from spicehop.simulator.moving import MISHAPS, journey
+    from spicehop.simulator.mishaps import MISHAPS
+    from spicehop.simulator.moving import journey
 
     known = {Form.QEMU: dict.fromkeys(FAULTS), Form.SPICEHOP: dict.fromkeys(MISHAPS)}
     forms: tuple[Form, ...] = (Form.QEMU, Form.SPICEHOP) if form is Form.BOTH else (form,)

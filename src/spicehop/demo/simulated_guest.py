@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from spicehop.errors import ProtocolError
+from spicehop.errors import OperationError, ProtocolError
 from spicehop.guests.interface import Display, DisplayChange, Drawn, GuestDevices, Pointer, Resized
+from spicehop.migration.guest_pages import MAX_STATE
 from spicehop.raster.region import Box
 from spicehop.simulator.texts import is_whole, numbered_text
 from spicehop.wire import agent
@@ -238,6 +239,8 @@ class SimulatedGuest:
         self.sound_out = None
         self.sound_in = None
         self.running = False
+        self.refuses = self.bloated = False
+        """It cannot be loaded, or is too large to be sent."""
         self.loads = 0
         """How often it has come from elsewhere."""
         self.name = "simulated"
@@ -324,9 +327,11 @@ class SimulatedGuest:
         return _NUMBERS.pack(*numbers) + b"".join(_SIZE.pack(len(part)) + part for part in parts)
 
     def save(self) -> bytes:
-        return self.draft()
+        return self.draft() + bytes(MAX_STATE if self.bloated else 0)
 
     def load(self, state: bytes) -> None:
+        if self.refuses:
+            raise OperationError("the simulated guest cannot be loaded")
         parts: list[bytes] = []
         at = _NUMBERS.size
         while len(parts) < _PARTS and at + _SIZE.size <= len(state):

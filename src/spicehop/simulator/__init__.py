@@ -9,9 +9,10 @@ The model peers model libspice-server and QEMU as the dossier has them; they dec
 from __future__ import annotations
 
 from spicehop.simulator.chart import chart
+from spicehop.simulator.faults import FAULTS
 from spicehop.simulator.judging import judge
 from spicehop.simulator.runs import Verdict, every_step, explore
-from spicehop.simulator.world import FAULTS, Fault, Situation, World, drawn, steps_of, with_scheme
+from spicehop.simulator.world import Fault, Situation, World, drawn, steps_of, with_scheme
 
 __all__ = [
     "FAULTS",

@@ -72,37 +72,35 @@ class _Watched(dict[Any, Any]):
 
 _listeners: list[Told] = []
 _watched: dict[str, _Watched] = {}
-_places: list[tuple[Any, str, str]] = []
-"""Modules, the names that they have for tables, and the tables' own names."""
+_modules: set[str] = set()
+"""Those that have been looked at."""
 
 
-def _find_places() -> None:
+def prepare() -> None:
+    """Let machines that are made from now on be watched, whenever `watched` begins."""
+    if len(_modules) == len(sys.modules):
+        return
+    if not _watched:
+        _watched.update({name: _Watched(name) for name in TABLES})
     names = {id(table): name for name, table in TABLES.items()}
-    _watched.update({name: _Watched(name) for name in TABLES})
-    for module in tuple(sys.modules.values()):
-        if module.__name__.startswith("spicehop.") and module.__name__ != __name__:
-            found = [(word, names[id(value)]) for word, value in vars(module).items() if id(value) in names]
-            _places.extend((module, word, name) for word, name in found if isinstance(vars(module)[word], dict))
+    for name, module in tuple(sys.modules.items()):
+        if name.startswith("spicehop.") and name not in _modules and name != __name__:
+            for word, value in tuple(vars(module).items()):
+                if id(value) in names:
+                    setattr(module, word, _watched[names[id(value)]])
+    _modules.clear()
+    _modules.update(sys.modules)
 
 
 @contextmanager
 def watched(told: Told) -> Iterator[None]:
-    """Meanwhile `told` is told of each row that a machine takes. What is to be watched has to be imported before the
-    first time.
-    """
-    if not _places:
-        _find_places()
-    if not _listeners:
-        for module, word, name in _places:
-            setattr(module, word, _watched[name])
+    """Meanwhile `told` is told of each row that a machine takes, if it was made after `prepare`."""
+    prepare()
     _listeners.append(told)
     try:
         yield
     finally:
         _listeners.remove(told)
-        if not _listeners:
-            for module, word, name in _places:
-                setattr(module, word, TABLES[name])
 
 
 @contextmanager

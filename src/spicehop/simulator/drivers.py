@@ -42,7 +42,7 @@ from spicehop.wire.layout import Message
 from spicehop.wire.link import HEADER_SIZE, U32_WORD, LinkMessage, decode_header
 
 QMP_LATENCY = 0.0005
-"""Seconds from a QMP command to its execution, and from there to its answer."""
+"""Seconds from a QMP command to its execution, and from there to its answer, unless it is said otherwise."""
 UNFLUSHED = frozenset({ChannelType.CURSOR, ChannelType.PLAYBACK, ChannelType.RECORD})
 """Channels that libspice-server tells to go without waiting for an answer (dossier C1.4)."""
 MIGRATE, MIGRATE_DATA = 1, 2
@@ -221,6 +221,11 @@ class ClientDriver:
             case c.Emit(event):
                 self._told(event)
 
+    def say(self, connection: int, data: bytes) -> None:
+        """Send what the session does not say."""
+        if connection in self._ends:
+            self._ends[connection].send(data)
+
     def _note_sent(self, end: End, messages: list[Message]) -> None:
         for message in messages:
             if isinstance(message, vmc.VmcData):
@@ -350,9 +355,14 @@ class ConductorDriver:
         network: Network,
         trace: Trace,
         checked: Callable[[], None],
+        latency: float = QMP_LATENCY,
     ) -> None:
         self.machine = Conducting(plan)
         self.result: Result | None = None
+        self.finished_at: float | None = None
+        self._latency = latency
+        self._hangs_until = dict.fromkeys(Peer, 0.0)
+        self._refuses: set[Peer] = set()
         self._peers = {Peer.SOURCE: source, Peer.TARGET: target}
         self._reachable = set(Peer)
         self._network = network
@@ -391,7 +401,15 @@ class ConductorDriver:
         if peer in self._reachable:
             self._reachable.discard(peer)
             if self.begun:
-                self._clock.after(QMP_LATENCY, lambda: self.feed(PeerLost(peer, reason)))
+                self._clock.after(self._latency, lambda: self.feed(PeerLost(peer, reason)))
+
+    def hang(self, peer: Peer, seconds: float) -> None:
+        """A QEMU does nothing for its QMP connection for a while, and then all at once."""
+        self._hangs_until[peer] = max(self._hangs_until[peer], self._clock.now + seconds)
+
+    def refuse(self, peer: Peer) -> None:
+        """A QEMU answers the next command by an error."""
+        self._refuses.add(peer)
 
     def feed(self, event: Event) -> None:
         """Tell the machine, and do what it says."""
@@ -403,15 +421,18 @@ class ConductorDriver:
             match command:
                 case Execute():
                     self._trace.for_party(command.peer.value).record(f"qmp.{command.command}")
-                    self._clock.after(QMP_LATENCY, partial(self._execute, command))
+                    self._later(command.peer, partial(self._execute, command))
                 case ProbePort(host, port):
                     answers = self._network.answers((host, port))
-                    failure = PortProbed("" if answers else "connection refused")
-                    self._clock.after(2 * self._network.conditions.latency, partial(self.feed, failure))
+                    probed = PortProbed("" if answers else "connection refused")
+                    answered = self._clock.now + 2 * self._network.conditions.latency
+                    hangs_until = self._network.hanging.get((host, port), 0.0)
+                    self._clock.at(max(answered, hangs_until), partial(self.feed, probed))
                 case StepReported(step, sentence):
                     self._trace.record(f"conductor.{step}", sentence=sentence)
                 case Finished(result):
                     self.result = result
+                    self.finished_at = self._clock.now
                 case _:
                     pass
         if self._timer is not None:
@@ -428,7 +449,14 @@ class ConductorDriver:
         qemu = self._peers[command.peer]
         if not qemu.alive or command.peer not in self._reachable:
             return
-        qemu.perform(command.command, command.arguments, partial(self._performed, command))
+        if command.peer in self._refuses:
+            self._refuses.discard(command.peer)
+            self._performed(command, ModelRefusal("not now"))
+        else:
+            qemu.perform(command.command, command.arguments, partial(self._performed, command))
+
+    def _later(self, peer: Peer, action: Callable[[], None]) -> None:
+        self._clock.at(max(self._clock.now + self._latency, self._hangs_until[peer]), action)
 
     def _performed(self, command: Execute, value: object) -> None:
         answer: Event
@@ -436,13 +464,13 @@ class ConductorDriver:
             answer = RefusalReceived(command.request, str(value))
         else:
             answer = ReplyReceived(command.request, value)
-        self._clock.after(QMP_LATENCY, partial(self._deliver, command.peer, answer))
+        self._later(command.peer, partial(self._deliver, command.peer, answer))
 
     def _happened(self, peer: Peer, event: str, data: Mapping[str, object]) -> None:
         status = data.get("status")
         detail: dict[str, Any] = {"status": status} if isinstance(status, str) else {}
         self._trace.for_party(peer.value).record(f"qmp.{event}", **detail)
-        self._clock.after(QMP_LATENCY, partial(self._deliver, peer, EventReceived(peer, event, data)))
+        self._later(peer, partial(self._deliver, peer, EventReceived(peer, event, data)))
 
     def _deliver(self, peer: Peer, event: Event) -> None:
         if peer in self._reachable and self.begun:

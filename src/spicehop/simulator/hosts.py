@@ -67,6 +67,10 @@ class HostedGuest(Protocol):
     """What a guest knows of itself."""
 
     running: bool
+    refuses: bool
+    """It does not come from elsewhere: what is to be loaded cannot be used."""
+    bloated: bool
+    """It is larger than what is taken."""
     pressed: list[int]
     """Codes of presses in order."""
     held: dict[int, None]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
+from spicehop.simulator.aims import JOURNEY_AIMS
 from spicehop.simulator.chart import journey_chart
 from spicehop.simulator.hosts import MakeHost
-from spicehop.simulator.moments import Moment, drawn_moment
-from spicehop.simulator.moving import MISHAPS, Journey, Mishap, MovingWorld, journey
+from spicehop.simulator.mishaps import MISHAPS
+from spicehop.simulator.moments import drawn_moment
+from spicehop.simulator.moving import Journey, Mishap, MovingWorld, journey
 from spicehop.simulator.moving_judging import judge_journey
 
 MISHAP_TIMES = (0.5, 2.2)
@@ -28,35 +30,6 @@ CONCERNS: dict[str, tuple[str, ...]] = {
     "conducting": ("guest's", "migration", "target", "source", ""),
 }
 """By table, how the mishaps begin that concern its machines most."""
-SELDOM: tuple[tuple[str, str, str], ...] = (
-    ("leaving", "AwaitingLink Linked LinkedSeamless NotLinked AwaitingLateLink", "a client leaves"),
-    ("leaving", "StateAhead RestoredAhead AwaitingRestore HandingOverMain Stays", "a client leaves"),
-    ("leaving", "StateAhead RestoredAhead AwaitingRestore HandingOverChannels HandingOverMain", "direct link cut"),
-    ("leaving", "AwaitingDeparture", "direct link cut"),
-    ("leaving", "Linked LinkedSeamless NotLinked StateAhead RestoredAhead", "migration cancelled"),
-    ("leaving", "AwaitingLink AwaitingLink AwaitingLink", "clients link slowly"),
-    ("leaving", "StateAhead AwaitingRestore", "direct link stalls"),
-    ("arriving", "AwaitingClient AwaitingState AwaitingRestOfState", "direct link cut"),
-    ("arriving", "AwaitingClient AwaitingState AwaitingRestOfState", "a client leaves"),
-    ("channel", "HoldingBack MigrateQueued AwaitingFlushMark Flushed DataQueued HandedOver", "direct link cut"),
-    ("client", "LinkingTarget AwaitingTargetInit", "target's connections"),
-    ("client", "LinkingTarget ReadySeamless ReadySemiSeamless Switching AwaitingTargetInit TargetLost", "clients told"),
-    ("client", "LinkingTarget ReadySeamless ReadySemiSeamless Switching", "migration cancelled"),
-    ("client", "AwaitingTargetInit TargetLost ReadySemiSeamless", "source killed"),
-    ("client", "AwaitingTargetInit ReadySemiSeamless Switching", "target killed"),
-    ("guest-departure", "AwaitingWelcome SendingAhead StoppingGuest AwaitingContinue", "migration cancelled"),
-    ("guest-departure", "AwaitingLoaded AwaitingRunning OutwaitingLease", "migration cancelled"),
-    ("guest-departure", "AwaitingWelcome SendingAhead StoppingGuest AwaitingContinue", "guest's connection hangs 60 s"),
-    ("guest-departure", "AwaitingLoaded AwaitingRunning OutwaitingLease", "guest's connection hangs 60 s"),
-    ("guest-departure", "AwaitingWelcome SendingAhead StoppingGuest AwaitingContinue", "guest's connection cut"),
-    ("guest-departure", "AwaitingLoaded AwaitingRunning OutwaitingLease", "guest's connection cut"),
-    ("guest-arrival", "ReceivingState LoadingGuest AwaitingRun AwaitingDone", "guest's connection hangs 60 s"),
-    ("guest-arrival", "ReceivingState LoadingGuest AwaitingRun AwaitingDone", "guest's connection cut"),
-    ("conducting", "LaunchingMigration", "guest's connection"),
-    ("conducting", "LaunchingMigration MigratingMachine", "migration cancelled"),
-)
-"""Tables with states, and how the mishaps begin that take rows which would seldom be taken otherwise."""
-_SELDOM = [(table, state, begin) for table, states, begin in SELDOM for state in states.split()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,28 +85,31 @@ def run_journey(journey: Journey, make_host: MakeHost, mishap: Mishap | None = N
     )
 
 
-def drawn_mishap(seed: int) -> Mishap | None:
-    """Of four runs one has none, one has a mishap at a random time, and two at a random state of a machine."""
-    random = Random(~seed)
-    if random.random() < 0.25:
-        return None
-    if random.random() < 1 / 3:
-        return Mishap(random.choice(tuple(MISHAPS)), time=random.uniform(*MISHAP_TIMES))
-    if random.random() < 0.5:
-        table, state, begin = random.choice(_SELDOM)
-        wait = random.choice((0.0, 0.0, 0.5, 1.0)) * journey(seed).conditions.latency * random.random()
-        name = random.choice([name for name in MISHAPS if name.startswith(begin)])
-        return Mishap(name, moment=Moment(table, state, random.choice((1, 1, 2)), wait))
-    moment = drawn_moment(random, tuple(CONCERNS), journey(seed).conditions.latency)
-    begin = random.choice(CONCERNS[moment.table])
-    concerned = [name for name in MISHAPS if name.startswith(begin)]
-    return Mishap(random.choice(concerned), moment=moment)
+def drawn_case(seed: int) -> tuple[Journey, Mishap | None]:
+    """A journey and what goes wrong on it: of ten runs two have no mishap, one has a mishap at a random time, one at a
+    random state of a machine, and six have one that takes a row of a table which would seldom be taken otherwise.
+    """
+    drawn, random = journey(seed), Random(~seed)
+    chance = random.random()
+    if chance < 0.2:
+        return drawn, None
+    if chance < 0.3:
+        return drawn, Mishap(random.choice(tuple(MISHAPS)), time=random.uniform(*MISHAP_TIMES))
+    latency = drawn.conditions.latency
+    if chance < 0.4:
+        moment = drawn_moment(random, tuple(CONCERNS), latency)
+        begin = random.choice(CONCERNS[moment.table])
+        concerned = [name for name in MISHAPS if name.startswith(begin)]
+        return drawn, Mishap(random.choice(concerned), moment=moment)
+    aim = random.choice(JOURNEY_AIMS)
+    return replace(drawn, **aim.changed(random)), aim.mishap(random, latency)
 
 
 def explore_journeys(seed: int, runs: int, make_host: MakeHost) -> Iterator[JourneyVerdict]:
     """`runs` runs with the seeds from `seed` on."""
     for number in range(seed, seed + runs):
-        yield run_journey(journey(number), make_host, drawn_mishap(number))
+        drawn, mishap = drawn_case(number)
+        yield run_journey(drawn, make_host, mishap)
 
 
 def mishap_at_every_step(

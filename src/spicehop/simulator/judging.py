@@ -9,9 +9,28 @@ from dataclasses import dataclass
 from spicehop.channels.vmc import VmcChannel
 from spicehop.migration.client import ClientState
 from spicehop.migration.conducting_result import Outcome
-from spicehop.simulator.world import CODES, HARMLESS, PORT_KEY, World
+from spicehop.migration.conducting_table import State
+from spicehop.simulator.faults import HARMLESS, OUT_OF_TURN
+from spicehop.simulator.world import CODES, PORT_KEY, World
 from spicehop.trace import Record
 
+CANCEL = "conductor cancelled"
+QUICKLY = 0.05
+MOST_AFTER_HANDOVER = 5.0
+"""Seconds from SPICE_MIGRATE_COMPLETED to the conductor's end."""
+MOST_AFTER_CANCEL = 4.0
+"""Seconds from a cancellation to the machine's being back at work and the sessions' being found there."""
+OVER = frozenset({State.NOT_BEGUN, State.DONE})
+BEFORE_THE_MOVE = frozenset(
+    {
+        State.SURVEYING,
+        State.PROBING,
+        State.PREPARING,
+        State.INFORMING,
+        State.LINKING,
+        State.PAUSING,
+    }
+)
 MARK = 12
 """Bytes that are enough to find one's place again in a random stream."""
 
@@ -68,19 +87,22 @@ def _common(sent: bytes, place: int, received: bytes, at: int) -> int:
 def unexpected(records: Iterable[Record]) -> list[str]:
     """What a table had no row for, as far as it ended no more than a connection: nobody here breaks the protocol."""
     reasons = {str(record.detail.get("reason", "")) for record in records}
-    return sorted(
-        reason for reason in reasons if " is not possible in the state " in reason or " cannot have" in reason
-    )
+    wrong = (" is not possible in the state ", " cannot have", "and no migration is under way")
+    return sorted(reason for reason in reasons if any(words in reason for words in wrong))
 
 
 def judge(world: World) -> list[str]:
     """Everything that is wrong with a run, in sentences; empty when nothing is."""
     found = list(world.violations)
-    found += unexpected(world.records)
+    # A libspice that has told its clients again takes two answers for one, and cancels what it goes on with.
+    told_again = "clients told again" in world.charges
+    contradicted = ("in the state Settled", "no migration is under way") if told_again else ()
+    found += [one for one in unexpected(world.records) if not one.endswith(contradicted)]
     found += _judge_rest(world)
     found += _judge_bytes(world)
     found += _judge_keys(world)
     found += _judge_reports(world)
+    found += _judge_haste(world)
     return found
 
 
@@ -103,7 +125,8 @@ def _judge_rest(world: World) -> list[str]:
         found.append(f"everything is at rest and the client is still in {world.session.state.value}")
     if world.conductor.result is None:
         found.append(f"everything is at rest and the conductor is still in {world.conductor.machine.state.value}")
-    if world.session.ended and not _charged(world):
+    spoken = bool(world.charges) and OUT_OF_TURN.keys() >= set(world.charges) and world.situation.targets == "alike"
+    if world.session.ended and (spoken or not _charged(world)):
         found.append(f"the session ended, and nothing explains it: {world.client.ended}")
     return found
 
@@ -161,10 +184,38 @@ def _judge_reports(world: World) -> list[str]:
     if result.outcome is Outcome.ROLLED_BACK and not world.source.runs and "source killed" not in world.charges:
         found.append("the conductor says that the machine is at the source, and it does not run there")
     whole = world.situation.targets in ("alike", "without seamless")
-    if world.fault is None and whole and result.outcome is not Outcome.MOVED:
+    if world.undisturbed and whole and result.outcome is not Outcome.MOVED:
         found.append(f"nothing went wrong, and the conductor says: {result.sentence}")
-    if world.fault is None and world.situation.targets == "alike":
+    if world.undisturbed and world.situation.targets == "alike":
         schemes = [outcome.scheme for outcome in world.client.outcomes]
         if schemes != [world.situation.scheme] * world.situation.hops:
             found.append(f"nothing went wrong, and the client moved by {schemes}, not {world.situation.scheme}")
+    return found
+
+
+def _judge_haste(world: World) -> list[str]:
+    """The conductor does not wait where there is nothing to wait for, and says what has happened."""
+    found: list[str] = []
+    driver, result = world.conductor, world.conductor.result
+    if result is None or driver.finished_at is None:
+        return found
+    names = [name for name, _, _ in world.went_wrong]
+    if world.undisturbed:
+        linked, told = result.timing.linked, world.last_link
+        if linked is not None and told is not None and linked - told > QUICKLY:
+            found.append(f"the conductor notices {linked - told:.3f} s late that all clients have linked")
+    if result.outcome is Outcome.MOVED and set(names) <= {CANCEL} and result.timing.handed_over is not None:
+        late = driver.finished_at - result.timing.handed_over
+        if late > MOST_AFTER_HANDOVER:
+            found.append(f"the conductor ends {late:.3f} s after the sessions have been handed over")
+    if names == [CANCEL] and world.went_wrong[0][1] not in OVER:
+        whole = world.situation.targets == "alike" and world.session.state is ClientState.SETTLED
+        if whole and result.outcome not in (Outcome.MOVED, Outcome.ROLLED_BACK):
+            found.append(f"the conductor was cancelled and says: {result.sentence}")
+        late = driver.finished_at - world.went_wrong[0][2]
+        if result.outcome is Outcome.ROLLED_BACK and late > MOST_AFTER_CANCEL:
+            found.append(f"the conductor ends {late:.3f} s after it was cancelled")
+    in_time = world.moved_by_others and world.went_wrong[0][1] in BEFORE_THE_MOVE
+    if in_time and len(names) == 1 and result.code != "moved-by-others":
+        found.append(f"somebody else has moved the machine, and the conductor says: {result.sentence}")
     return found

@@ -38,8 +38,10 @@ def drawn_moment(random: Random, tables: tuple[str, ...], latency: float) -> Mom
 
 
 @contextmanager
-def awaited(moment: Moment | None, come: Callable[[float], object]) -> Iterator[None]:
-    """Call `come` with `Moment.wait` when a machine comes to that state meanwhile."""
+def awaited(
+    moment: Moment | None, come: Callable[[float], object], ready: Callable[[], bool] = lambda: True
+) -> Iterator[None]:
+    """Call `come` with `Moment.wait` when a machine comes to that state meanwhile, and `ready` says that it counts."""
     if moment is None:
         yield
         return
@@ -47,7 +49,7 @@ def awaited(moment: Moment | None, come: Callable[[float], object]) -> Iterator[
 
     def told(table: str, row: Row, after: object) -> None:
         nonlocal left
-        if table == moment.table and getattr(after, "value", "") == moment.state and after is not row[0]:
+        if table == moment.table and getattr(after, "value", "") == moment.state and after is not row[0] and ready():
             left -= 1
             if left == 0:
                 come(moment.wait)

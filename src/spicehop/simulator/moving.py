@@ -15,13 +15,15 @@ from random import Random
 from spicehop.channels.vmc import VmcChannel
 from spicehop.migration.client import ClientState
 from spicehop.migration.commands import Address
-from spicehop.migration.conducting_events import Peer, Plan
+from spicehop.migration.conducting_events import Plan
 from spicehop.migration.conducting_result import Outcome
 from spicehop.migration.session import ClientSession
 from spicehop.simulator.chaperon import Chaperon
 from spicehop.simulator.clock import VirtualClock
+from spicehop.simulator.coverage import prepare
 from spicehop.simulator.drivers import ClientDriver, ConductorDriver
 from spicehop.simulator.hosts import HOST, Host, HostSetup, MakeHost
+from spicehop.simulator.mishaps import MISHAPS
 from spicehop.simulator.moments import Moment, awaited
 from spicehop.simulator.network import Conditions, Connection, Network
 from spicehop.simulator.texts import is_whole, numbered_text
@@ -32,6 +34,8 @@ from spicehop.wire.constants import ChannelType
 FIRST_PORT = 5901
 PORT_KEY = (ChannelType.PORT, 0)
 INPUTS_KEY = (ChannelType.INPUTS, 0)
+STRANGER = 90
+"""Its number; the hosts of a journey are few."""
 BEGIN = 1000.0
 MOST_AT_ONCE = 20_000
 """Steps at one moment that are no busy loop yet."""
@@ -97,11 +101,19 @@ class Mishap:
     """Seconds since the run began."""
     moment: Moment | None = None
     """Counts when it is there, and neither step nor time does."""
+    after_begin: float = -1.0
+    """Seconds since the first migration began; counts unless below 0."""
+    then: Mishap | None = None
+    """What goes wrong after that, at its moment."""
 
     def __str__(self) -> str:
+        after = f", then {self.then}" if self.then is not None else ""
         if self.moment is not None:
-            return f"{self.name} {self.moment}"
-        return f"{self.name} at step {self.step}" if self.step >= 0 else f"{self.name} after {self.time:.3f} s"
+            return f"{self.name} {self.moment}{after}"
+        when = f"at step {self.step}" if self.step >= 0 else f"after {self.time:.3f} s"
+        if self.after_begin >= 0:
+            when = f"{self.after_begin:.4f} s after the migration began"
+        return f"{self.name} {when}{after}"
 
 
 def journey(seed: int) -> Journey:
@@ -251,6 +263,7 @@ class MovingWorld:
     """Builds a journey and runs it. `violations` is what must not have happened, in sentences."""
 
     def __init__(self, journey: Journey, make_host: MakeHost, mishap: Mishap | None = None) -> None:
+        prepare()
         self.journey = journey
         self.mishap = mishap
         self.violations: list[str] = []
@@ -276,6 +289,10 @@ class MovingWorld:
         self.hosts = [self._start_host(incoming=False)]
         self.users = [User(self, number, late=number >= journey.clients) for number in range(self._clients)]
         self.chaperons: list[Chaperon] = []
+        self.strangers: list[Host] = []
+        """Servers that are no part of the journey and call the target."""
+        self.moved_by_others = False
+        """Whether somebody else has told the source to migrate."""
         self._prepare_hop()
 
     @property
@@ -291,9 +308,9 @@ class MovingWorld:
         """The run's timeline."""
         return self._sink.records
 
-    def _start_host(self, *, incoming: bool) -> Host:
+    def _start_host(self, *, incoming: bool, name: str = "") -> Host:
         number = len(self.hosts) if incoming else 0
-        name = f"host {number}"
+        number, name = (STRANGER, name) if name else (number, f"host {number}")
         host = self._make_host(
             HostSetup(
                 name,
@@ -325,6 +342,8 @@ class MovingWorld:
         self.conductors.append(driver)
 
     def _begin_hop(self) -> None:
+        if self.mishap is not None and self.mishap.after_begin >= 0 and len(self.conductors) == 1:
+            self.clock.after(self.mishap.after_begin, partial(self._go_wrong, self.mishap))
         if self.journey.bandwidth and self.source.alive:
             limits = {"max-bandwidth": self.journey.bandwidth, "downtime-limit": 10}
             self.source.perform("migrate-set-parameters", limits, lambda answer: None)
@@ -343,7 +362,7 @@ class MovingWorld:
 
     def _link_directly(self, then: Callable[[object], None]) -> None:
         """As the conductor's shell does; when it fails the migration goes on without."""
-        place = {"address": f"unix:/{self.target.name.replace(' ', '-')}"}
+        place = self.link_place
         source, target = self.source, self.target
         waits = True
 
@@ -359,10 +378,16 @@ class MovingWorld:
             else:
                 source.perform("direct-link-connect", place, go_on)
 
+        def closed(answer: object) -> None:
+            if target.alive:
+                target.perform("direct-link-listen", place, listening)
+            else:
+                go_on(answer)
+
         for host in (source, target):
             host.on_death.append(go_on)  # who is dead answers nothing
-        if target.alive:
-            target.perform("direct-link-listen", place, listening)
+        if source.alive:
+            source.perform("direct-link-close", {}, closed)  # its own, as the target of an earlier migration
         else:
             go_on(None)
 
@@ -379,6 +404,11 @@ class MovingWorld:
         session = user.session
         there = session.address.port == self.target.address[1] and session.state not in CLIENT_MUST_END
         return session.ended or there
+
+    @property
+    def link_place(self) -> Mapping[str, str]:
+        """Where the target waits for the direct link."""
+        return {"address": f"unix:/{self.target.name.replace(' ', '-')}"}
 
     @property
     def _moved(self) -> bool:
@@ -421,7 +451,12 @@ class MovingWorld:
 
     def run(self) -> MovingWorld:
         """Run until everything has come to rest, or must have."""
-        with awaited(self.mishap.moment if self.mishap is not None else None, self._moment_has_come):
+        first = self.mishap
+        then = first.then if first is not None else None
+        with (
+            awaited(first.moment if first is not None else None, partial(self._goes_wrong_soon, first)),
+            awaited(then.moment if then is not None else None, partial(self._goes_wrong_soon, then), self._went_wrong),
+        ):
             return self._run()
 
     def _run(self) -> MovingWorld:
@@ -429,8 +464,9 @@ class MovingWorld:
             least, most = (0.5, 1.4) if user.late else (0.0, 0.1)
             self.clock.after(self.random.uniform(least, most), user.start)
         self.clock.after(self.random.uniform(*BEGIN_HOP), self._begin_hop)
-        if self.mishap is not None and self.mishap.step < 0 and self.mishap.moment is None:
-            self.clock.after(self.mishap.time, partial(self._go_wrong, self.mishap))
+        mishap = self.mishap
+        if mishap is not None and mishap.step < 0 and mishap.moment is None and mishap.after_begin < 0:
+            self.clock.after(mishap.time, partial(self._go_wrong, mishap))
         limit = BEGIN + TIME_LIMIT
         rest: float | None = None
         hurried = 0
@@ -455,9 +491,12 @@ class MovingWorld:
             self.violated(f"something still goes on after {TIME_LIMIT:g} s")
         return self
 
-    def _moment_has_come(self, wait: float) -> None:
-        if self.mishap is not None:
-            self.clock.after(wait, partial(self._go_wrong, self.mishap))
+    def _went_wrong(self) -> bool:
+        return self.mishap is not None and self.mishap.name in self.charges
+
+    def _goes_wrong_soon(self, mishap: Mishap | None, wait: float) -> None:
+        if mishap is not None:
+            self.clock.after(wait, partial(self._go_wrong, mishap))
 
     def _go_wrong(self, mishap: Mishap) -> None:
         self.trace("fault").record(f"fault.{mishap.name.replace(' ', '-')}")
@@ -476,7 +515,7 @@ class MovingWorld:
         for host in running:
             self.last_running = host
             self.left_at.pop(host.name, None)
-        for host in self.hosts:
+        for host in (*self.hosts, *self.strangers):
             for fault in host.loop.faults:
                 self.violated(f"{host.name}: {fault}")
         if self.conductors and self.conductor.waits_for_ever:
@@ -527,6 +566,9 @@ class MovingWorld:
             match what.partition(" ")[2]:
                 case "cut":
                     self._drop(connection)
+                case "cut for good":
+                    self.network.refusing.add(connection.address)
+                    self._drop(connection)
                 case "fade":
                     self._fade(connection)
                 case "stall":
@@ -540,122 +582,15 @@ class MovingWorld:
         self.cut_connections.add(connection)
         connection.die_silently(self.random.uniform(0.5, 25), self.random.uniform(0.5, 25))
 
+    def call_as_stranger(self) -> None:
+        """A server that nobody has asked makes a direct link to the target."""
+        stranger = self._start_host(incoming=True, name="stranger")
+        self.strangers.append(stranger)
+        stranger.perform("direct-link-connect", self.link_place, lambda answer: None)
+
     def cancel(self) -> None:
         """The user of the conductor wants the migration undone."""
         if self.journey.pause < 0:
             self.conductor.cancel()
         elif self.chaperons:
             self.chaperons[-1].cancel()
-
-
-def _channel_mishaps() -> dict[str, Callable[[MovingWorld], None]]:
-    found: dict[str, Callable[[MovingWorld], None]] = {}
-    kinds = (ChannelType.MAIN, ChannelType.INPUTS, ChannelType.PORT, ChannelType.DISPLAY, ChannelType.CURSOR)
-
-    def add(kind: ChannelType, place: str) -> None:
-        name = kind.name.lower()
-
-        def host(world: MovingWorld) -> Host:
-            return world.source if place == "source" else world.target
-
-        found[f"{name} cut at the {place}"] = lambda world: world.cut(kind, host(world))
-        found[f"{name} stalled 3 s at the {place}"] = lambda world: world.stall(kind, host(world), 3)
-        found[f"{name} stalled 14 s at the {place}"] = lambda world: world.stall(kind, host(world), 14)
-        if kind in (ChannelType.MAIN, ChannelType.PORT):
-            found[f"{name} fades at the {place}"] = lambda world: world.fade(kind, host(world))
-
-    for kind in kinds:
-        for place in ("source", "target"):
-            add(kind, place)
-    return found
-
-
-def _refuse(world: MovingWorld, seconds: float) -> None:
-    address = world.target.address
-    world.network.refusing.add(address)
-    world.clock.after(seconds, lambda: world.network.refusing.discard(address))
-
-
-def _hang(world: MovingWorld, seconds: float, *, guest: bool) -> None:
-    """Nothing arrives for a while on connections to the target, those included that are made meanwhile."""
-    host, port = world.target.address
-    address = (host, port + 1000 if guest else port)
-    world.network.hanging[address] = world.clock.now + seconds
-    for connection in world.network.connections:
-        if connection.address == address:
-            connection.stall(seconds)
-
-
-def _link_slowly(world: MovingWorld, *, then_cancel: bool) -> None:
-    """Clients link the target late: after the guest has moved, or was to move and stays."""
-    _hang(world, world.random.choice((1.0, 3.0, 14.0)), guest=False)
-    if then_cancel:
-        world.clock.after(world.random.uniform(0.3, 0.8), world.cancel)
-    else:
-        world.between_hosts("link stall")
-
-
-def _tell_again(world: MovingWorld) -> None:
-    """Management tells the clients once more where to go."""
-    if world.source.alive:
-        clients = {"protocol": "spice", "hostname": HOST, "port": world.target.address[1]}
-        world.source.perform("client_migrate_info", clients, lambda answer: None)
-
-
-def _leave(world: MovingWorld) -> None:
-    if world.begun:
-        user = world.random.choice(world.begun)
-        user.session.close(world.clock.now)
-        user.driver.pump()
-
-
-MISHAPS: dict[str, Callable[[MovingWorld], None]] = {
-    "source killed": lambda world: world.source.die("killed"),
-    "target killed": lambda world: world.target.die("killed"),
-    "migration cancelled": MovingWorld.cancel,
-    "management stops the source": lambda world: (
-        world.source.perform("stop", {}, lambda answer: None) if world.source.alive else None
-    ),
-    "a client leaves": _leave,
-    "target refuses clients": lambda world: _refuse(world, 600),
-    "target refuses clients for 1 s": lambda world: _refuse(world, 1),
-    "target's connections stalled 14 s": lambda world: _hang(world, 14, guest=False),
-    "guest's connection hangs 14 s": lambda world: _hang(world, 14, guest=True),
-    "guest's connection hangs 60 s": lambda world: _hang(world, 60, guest=True),
-    "clients told again": _tell_again,
-    "clients link slowly, and the direct link stalls": lambda world: _link_slowly(world, then_cancel=False),
-    "clients link slowly, and the migration is cancelled": lambda world: _link_slowly(world, then_cancel=True),
-    "one connection stalled 2 s": lambda world: world.stall_any(2),
-    "one connection stalled 12 s": lambda world: world.stall_any(12),
-    "one connection stalled 40 s": lambda world: world.stall_any(40),
-    "guest's connection cut": lambda world: world.between_hosts("guest cut"),
-    "guest's connection fades": lambda world: world.between_hosts("guest fade"),
-    "guest's connection stalls": lambda world: world.between_hosts("guest stall"),
-    "direct link cut": lambda world: world.between_hosts("link cut"),
-    "direct link fades": lambda world: world.between_hosts("link fade"),
-    "direct link stalls": lambda world: world.between_hosts("link stall"),
-    "source's control socket lost": lambda world: world.conductor.lose(Peer.SOURCE),
-    "target's control socket lost": lambda world: world.conductor.lose(Peer.TARGET),
-    **_channel_mishaps(),
-}
-"""Name of a mishap to what it does."""
-
-HARMLESS = frozenset(
-    {
-        "migration cancelled",
-        "clients told again",
-        "guest's connection hangs 14 s",
-        "guest's connection hangs 60 s",
-        "one connection stalled 2 s",
-        "guest's connection cut",
-        "guest's connection fades",
-        "guest's connection stalls",
-        "source's control socket lost",
-        "target's control socket lost",
-        "target refuses clients for 1 s",
-    }
-)
-"""Mishaps that may cost no session and no byte, as long as the guest lives on and sessions move seamlessly."""
-
-KEEP_SESSIONS = HARMLESS | {"direct link cut", "direct link fades"}
-"""Mishaps that may cost bytes and no session, as long as the guest lives on."""

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from spicehop.migration.conducting_result import Outcome
 from spicehop.simulator.judging import gaps, unexpected
-from spicehop.simulator.moving import CLIENT_MUST_END, HARMLESS, KEEP_SESSIONS, PORT_KEY, MovingWorld, User
+from spicehop.simulator.mishaps import END_LINK, HARMLESS, KEEP_SESSIONS
+from spicehop.simulator.moving import CLIENT_MUST_END, PORT_KEY, MovingWorld, User
 from spicehop.simulator.network import Connection
 
 
@@ -84,6 +85,8 @@ def _judge_port(world: MovingWorld) -> list[str]:
     towards = gaps(sent, arrived)
     if towards.fault:
         found.append(f"port towards the guest: {towards.fault}")
+    # What a client has said last at the source may still be there when the direct link ends for good.
+    excuse = excuse or not END_LINK.isdisjoint(world.charges)
     unexcused = [] if excuse else _unexcused(world, user, towards.missing)
     if unexcused:
         size = sum(end - start for start, end in unexcused)
@@ -182,7 +185,8 @@ def _judge_reports(world: MovingWorld) -> list[str]:
         stopped = in_doubt or "management stops the source" in world.charges
         if result.outcome is Outcome.MOVED and not world.target.runs and not world.target.death and not stopped:
             found.append("the conductor says that the machine has moved, and it does not run at the target")
-        if result.outcome is Outcome.ROLLED_BACK and not world.source.runs and not world.source.death:
+        stays = not world.source.death and not world.moved_by_others
+        if result.outcome is Outcome.ROLLED_BACK and not world.source.runs and stays:
             found.append("the conductor says that the machine is at the source, and it does not run there")
     if world.mishap is None:
         if world.outcome not in ("moved", "moved-with-loss" if world.journey.late else "moved"):

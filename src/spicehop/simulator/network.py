@@ -205,12 +205,14 @@ class Connection:
         self.stalled_until = 0.0
 
     def reset(self, reason: str, *, by: End | None = None) -> None:
-        """End the connection now; what is under way is lost."""
+        """End the connection now; what is under way is lost. Where nothing arrives any more, the other end learns of it
+        when its network gives up.
+        """
         self.gone = True
         for end in (self.near, self.far):
             if end is by:
                 end.closed = True
-            else:
+            elif by is None or self.stalled_until < float("inf"):
                 end.lose(reason)
 
     def die_silently(self, near_after: float, far_after: float) -> None:
@@ -240,6 +242,8 @@ class Network:
         """Addresses that answer nobody any more."""
         self.hanging: dict[tuple[str, int], float] = {}
         """By address until when nothing arrives on connections that are made to it."""
+        self.silent: dict[tuple[str, int], float] = {}
+        """By address until when connections to it are neither made nor refused."""
         self._listeners: dict[tuple[str, int], tuple[str, Acceptor]] = {}
         self._free_port = FIRST_FREE_PORT
 
@@ -266,6 +270,10 @@ class Network:
         """Open a connection; one round trip later one of the two is called."""
 
         def try_it() -> None:
+            silent_until = self.silent.get(address, 0.0)
+            if silent_until > self.clock.now:
+                self.clock.at(silent_until, try_it)
+                return
             if not self.answers(address):
                 self.clock.after(self.conditions.latency, lambda: failed("connection refused"))
                 return

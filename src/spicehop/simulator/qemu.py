@@ -53,6 +53,11 @@ class ModelQemu:
         self.listeners: list[Callable[[str, Mapping[str, object]], None]] = []
         """Called with each QMP event."""
         self.on_death: list[Callable[[str], None]] = []
+        self.machine_type = "pc-i440fx-7.2-machine"
+        self.stays_paused = False
+        """After a migration that came to nothing the machine does not run on by itself."""
+        self.cancels_slowly = 0.0
+        """Seconds from migrate_cancel to its end, while the machine stands still."""
         self._guest = guest
         self._network = network
         self._clock: VirtualClock = network.clock
@@ -96,7 +101,7 @@ class ModelQemu:
             case "query-commands":
                 return [{"name": "client_migrate_info"}, {"name": "migrate"}]
             case "qom-get":
-                return "pc-i440fx-7.2-machine"
+                return self.machine_type
             case "client_migrate_info":
                 port = arguments["port"]
                 assert isinstance(port, int)
@@ -199,12 +204,29 @@ class ModelQemu:
         self._set("failed")
         self.spice.migrate_end(completed=False)
 
+    def move_at_once(self, there: ModelQemu) -> None:
+        """Somebody else has migrated the machine, in no time."""
+        self._end_job()
+        self._guest.running = False
+        self.status = "finish-migrate"
+        self._emit("STOP", {})
+        self.spice.vm_stop()
+        self._destination = there
+        self._complete()
+
     def _cancel(self) -> None:
-        if self._job is None:
+        if self._job is None or self._migration == "cancelling":
             return
         there = self._destination
-        self._end_job()
+        self._job.cancel()
         self._set("cancelling")
+        if self.cancels_slowly:
+            self._job = self._clock.after(self.cancels_slowly, lambda: self._cancelled(there))
+        else:
+            self._cancelled(there)
+
+    def _cancelled(self, there: ModelQemu | None) -> None:
+        self._end_job()
         self._resume_here()
         self._set("cancelled")
         self.spice.migrate_end(completed=False)
@@ -218,7 +240,10 @@ class ModelQemu:
         self._destination = None
 
     def _resume_here(self) -> None:
-        if self.status == "finish-migrate":
+        if self.stays_paused:
+            self._guest.running = False
+            self.status = "paused"
+        elif self.status == "finish-migrate":
             self._guest.running = True
             self.status = "running"
             self.spice.vm_start()

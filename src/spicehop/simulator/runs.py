@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
+from spicehop.simulator.aims import QEMU_AIMS
 from spicehop.simulator.chart import chart
+from spicehop.simulator.faults import FAULTS
 from spicehop.simulator.judging import judge
 from spicehop.simulator.moments import drawn_moment
-from spicehop.simulator.world import FAULTS, Fault, Situation, World, drawn, steps_of
+from spicehop.simulator.world import Fault, Situation, World, drawn, steps_of
 
 FAULT_TIMES = (1.2, 4.0)
 """Seconds between which a random fault happens: from the conductor's start to after the switch-over."""
@@ -61,22 +63,28 @@ def run_once(situation: Situation, fault: Fault | None = None) -> Verdict:
     )
 
 
-def drawn_fault(situation: Situation) -> Fault | None:
-    """Of four runs one has none, one has a fault at a random time, and two at a random state of a machine."""
-    random = Random(~situation.seed)
-    if random.random() < 0.25:
-        return None
-    name = random.choice(tuple(FAULTS))
-    if random.random() < 1 / 3:
-        return Fault(name, time=random.uniform(*FAULT_TIMES))
-    return Fault(name, moment=drawn_moment(random, ("client", "conducting"), situation.conditions.latency))
+def drawn_case(seed: int) -> tuple[Situation, Fault | None]:
+    """A situation and what goes wrong in it: of ten runs two have no fault, one has a fault at a random time, one at a
+    random state of a machine, and six have one that takes a row of a table which would seldom be taken otherwise.
+    """
+    situation, random = drawn(seed), Random(~seed)
+    chance = random.random()
+    if chance < 0.2:
+        return situation, None
+    if chance < 0.3:
+        return situation, Fault(random.choice(tuple(FAULTS)), time=random.uniform(*FAULT_TIMES))
+    latency = situation.conditions.latency
+    if chance < 0.4:
+        moment = drawn_moment(random, ("client", "conducting"), latency)
+        return situation, Fault(random.choice(tuple(FAULTS)), moment=moment)
+    aim = random.choice(QEMU_AIMS)
+    return replace(situation, **aim.changed(random)), aim.fault(random, latency)
 
 
 def explore(seed: int, runs: int) -> Iterator[Verdict]:
     """`runs` runs with the seeds from `seed` on."""
     for number in range(seed, seed + runs):
-        situation = drawn(number)
-        yield run_once(situation, drawn_fault(situation))
+        yield run_once(*drawn_case(number))
 
 
 def every_step(situation: Situation, names: tuple[str, ...] = (), *, stride: int = 1) -> Iterator[Verdict]:

@@ -351,6 +351,13 @@ class ModelSpice:
                 client.tell(main.MigrateCancel())
                 client.connect_ok = False
 
+    def cancel(self) -> None:
+        """Call all clients back, whatever they have said."""
+        self._waits_connect = False
+        for client in self.clients:
+            client.tell(main.MigrateCancel())
+            client.connect_ok = False
+
     def migrate_end(self, *, completed: bool) -> None:
         """The machine's migration is over."""
         if self._target is None:

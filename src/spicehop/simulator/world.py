@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
@@ -11,18 +11,23 @@ from spicehop.channels.main import SCHEMES
 from spicehop.channels.vmc import VmcChannel
 from spicehop.migration.client import ClientState
 from spicehop.migration.commands import Address
-from spicehop.migration.conducting_events import Peer, Plan
+from spicehop.migration.conducting_events import Plan
 from spicehop.migration.conducting_result import Outcome
+from spicehop.migration.conducting_table import State
 from spicehop.migration.session import ClientSession
 from spicehop.simulator.clock import VirtualClock
-from spicehop.simulator.drivers import ClientDriver, ConductorDriver, ManagedQemu
+from spicehop.simulator.coverage import prepare
+from spicehop.simulator.drivers import QMP_LATENCY, ClientDriver, ConductorDriver, ManagedQemu
+from spicehop.simulator.faults import FAULTS, OUT_OF_TURN
 from spicehop.simulator.guest import ModelGuest
 from spicehop.simulator.moments import Moment, awaited
 from spicehop.simulator.network import Conditions, Network
 from spicehop.simulator.qemu import MachineTimes, ModelQemu
 from spicehop.simulator.spice import SpiceConfig
 from spicehop.trace import MemorySink, Record, Trace
+from spicehop.wire import main
 from spicehop.wire.constants import ChannelType
+from spicehop.wire.layout import Message
 
 HOST, FIRST_PORT = "127.0.0.1", 5901
 PORT_KEY = (ChannelType.PORT, 1)
@@ -53,6 +58,11 @@ class Situation:
     largest_write: int = 1500
     work: float = 4.0
     """Seconds for which the user types and writes."""
+    keep_source: bool = False
+    """What the conductor was asked for, as in `Plan`."""
+    require_links: bool = False
+    time_limit: float = 600.0
+    qmp_latency: float = QMP_LATENCY
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +76,15 @@ class Fault:
     """Seconds since the run began."""
     moment: Moment | None = None
     """Counts when it is there, and neither step nor time does."""
+    then: Fault | None = None
+    """What goes wrong after that, at its moment."""
 
     def __str__(self) -> str:
+        after = f", then {self.then}" if self.then is not None else ""
         if self.moment is not None:
-            return f"{self.name} {self.moment}"
-        return f"{self.name} at step {self.step}" if self.step >= 0 else f"{self.name} after {self.time:.3f} s"
+            return f"{self.name} {self.moment}{after}"
+        when = f"at step {self.step}" if self.step >= 0 else f"after {self.time:.3f} s"
+        return f"{self.name} {when}{after}"
 
 
 @dataclass(slots=True)
@@ -115,14 +129,20 @@ class World:
     """Builds a situation and runs it. `violations` is what must not have happened, in sentences."""
 
     def __init__(self, situation: Situation, fault: Fault | None = None) -> None:
+        prepare()
         self.situation = situation
         self.fault = fault
         self.violations: list[str] = []
         self.charges: list[str] = []
         """What may have cost bytes or keys: faults, and a scheme that carries no state."""
+        self.last_link: float | None = None
+        """When the present target's last channel was linked before the machine moved."""
+        self.moved_by_others = False
+        self.went_wrong: list[tuple[str, State, float]] = []
+        """Each fault, in which state it met the conductor, and when."""
         self.clock = VirtualClock(BEGIN)
         self.random = Random(situation.seed)
-        self.network = Network(self.clock, self.random, situation.conditions)
+        self.network: Network = Network(self.clock, self.random, situation.conditions)
         self.guest = ModelGuest()
         self.work = Work()
         self._sink = MemorySink()
@@ -158,9 +178,23 @@ class World:
     def _prepare_hop(self) -> None:
         """Start the next target, and a conductor for the way there."""
         self.qemus.append(self._qemu(TARGETS[self.situation.targets](self._config), incoming=True))
-        plan = Plan(seamless=self._config.seamless, ticket="ticket")
+        self.last_link = None
+        self.target.listeners.append(partial(self._target_said, self.target))
+        plan = Plan(
+            seamless=self._config.seamless,
+            ticket="ticket",
+            keep_source=self.situation.keep_source,
+            require_links=self.situation.require_links,
+            time_limit=self.situation.time_limit,
+        )
         source, target = ManagedQemu(self.source), ManagedQemu(self.target)
-        self.conductors.append(ConductorDriver(plan, source, target, self.network, self._trace, self._check))
+        self.conductors.append(
+            ConductorDriver(plan, source, target, self.network, self._trace, self._check, self.situation.qmp_latency)
+        )
+
+    def _target_said(self, target: ModelQemu, event: str, data: Mapping[str, object]) -> None:
+        if event == "SPICE_INITIALIZED" and target is self.target and not self.conductor.machine.memory.linked:
+            self.last_link = self.clock.now
 
     def _hop_on(self) -> None:
         """Once a migration has gone well, the next one may follow."""
@@ -185,6 +219,11 @@ class World:
         return self.conductors[-1]
 
     @property
+    def undisturbed(self) -> bool:
+        """Whether nothing goes wrong, and the conductor has all the time that it wants."""
+        return self.fault is None and self.situation.time_limit == Plan().time_limit
+
+    @property
     def records(self) -> list[Record]:
         """The run's timeline."""
         return self._sink.records
@@ -193,7 +232,12 @@ class World:
 
     def run(self) -> World:
         """Run until everything has come to rest, or must have."""
-        with awaited(self.fault.moment if self.fault is not None else None, self._moment_has_come):
+        first = self.fault
+        then = first.then if first is not None else None
+        with (
+            awaited(first.moment if first is not None else None, partial(self._goes_wrong_soon, first)),
+            awaited(then.moment if then is not None else None, partial(self._goes_wrong_soon, then), self._went_wrong),
+        ):
             return self._run()
 
     def _run(self) -> World:
@@ -222,14 +266,18 @@ class World:
             self.violations.append(f"something still goes on after {TIME_LIMIT:g} s")
         return self
 
-    def _moment_has_come(self, wait: float) -> None:
-        if self.fault is not None:
-            self.clock.after(wait, partial(self._go_wrong, self.fault))
+    def _went_wrong(self) -> bool:
+        return self.fault is not None and self.fault.name in self.charges
+
+    def _goes_wrong_soon(self, fault: Fault | None, wait: float) -> None:
+        if fault is not None:
+            self.clock.after(wait, partial(self._go_wrong, fault))
 
     def _go_wrong(self, fault: Fault) -> None:
         self._trace.for_party("fault").record(f"fault.{fault.name.replace(' ', '-')}")
         self.charges.append(fault.name)
-        FAULTS[fault.name](self)
+        self.went_wrong.append((fault.name, self.conductor.machine.state, self.clock.now))
+        (FAULTS | OUT_OF_TURN)[fault.name](self)
 
     def _begin_work(self) -> None:
         self._press()
@@ -302,6 +350,13 @@ class World:
                 if key[0] == kind:
                     channel.end.connection.reset("the network dropped the connection")
 
+    def fade(self, kind: int, server: ModelQemu) -> None:
+        """The network carries nothing more on a channel's connection to a server, and gives up much later."""
+        for client in server.spice.clients:
+            for key, channel in client.channels.items():
+                if key[0] == kind:
+                    channel.end.connection.die_silently(20, 20)
+
     def stall_channel(self, kind: int, server: ModelQemu, seconds: float) -> None:
         """Nothing arrives on a channel's connection to a server for a while."""
         for client in server.spice.clients:
@@ -315,39 +370,27 @@ class World:
         if alive:
             self.random.choice(alive).stall(seconds)
 
+    def say(self, message: Message) -> None:
+        """The source says something on its main channel, whenever that is."""
+        for client in self.source.spice.clients:
+            client.tell(message)
+
+    def begin_message(self) -> Message:
+        """What tells clients of the target."""
+        host, port = self.target.address[0].encode(), self.target.address[1]
+        if self.situation.scheme == "seamless":
+            return main.MigrateBeginSeamless(port, 0, host)
+        return main.MigrateBegin(port, 0, host)
+
+    def tell_again(self) -> None:
+        """Management tells the clients once more where to go."""
+        self.source.spice.migrate_connect(*self.target.address)
+
 
 _MUST_END = frozenset(
     {ClientState.LINKING_TARGET, ClientState.SWITCHING, ClientState.AWAITING_TARGET_INIT, ClientState.SWITCHING_HOST}
 )
 """States that a client may not stay in for ever; in the others the session works."""
-
-FAULTS: dict[str, Callable[[World], None]] = {
-    "source killed": lambda world: world.source.die("killed"),
-    "target killed": lambda world: world.target.die("killed"),
-    "conductor cancelled": lambda world: world.conductor.cancel(),
-    "target refuses clients": lambda world: world.network.refusing.add(world.target.address),
-    "main cut at the source": lambda world: world.cut(ChannelType.MAIN, world.source),
-    "main cut at the target": lambda world: world.cut(ChannelType.MAIN, world.target),
-    "inputs cut at the source": lambda world: world.cut(ChannelType.INPUTS, world.source),
-    "inputs cut at the target": lambda world: world.cut(ChannelType.INPUTS, world.target),
-    "port cut at the source": lambda world: world.cut(ChannelType.PORT, world.source),
-    "port cut at the target": lambda world: world.cut(ChannelType.PORT, world.target),
-    "cursor cut at the source": lambda world: world.cut(ChannelType.CURSOR, world.source),
-    "one connection stalled 2 s": lambda world: world.stall(2),
-    "one connection stalled 12 s": lambda world: world.stall(12),
-    "one connection stalled 40 s": lambda world: world.stall(40),
-    "display stalled at the target 14 s": lambda world: world.stall_channel(ChannelType.DISPLAY, world.target, 14),
-    "inputs stalled at the target 14 s": lambda world: world.stall_channel(ChannelType.INPUTS, world.target, 14),
-    "port stalled at the target 14 s": lambda world: world.stall_channel(ChannelType.PORT, world.target, 14),
-    "main stalled at the target 14 s": lambda world: world.stall_channel(ChannelType.MAIN, world.target, 14),
-    "main stalled at the source 14 s": lambda world: world.stall_channel(ChannelType.MAIN, world.source, 14),
-    "source's QMP lost": lambda world: world.conductor.lose(Peer.SOURCE),
-    "target's QMP lost": lambda world: world.conductor.lose(Peer.TARGET),
-}
-"""Name of a fault to what it does."""
-
-HARMLESS = frozenset({"conductor cancelled", "one connection stalled 2 s", "source's QMP lost", "target's QMP lost"})
-"""Faults that cost no byte by themselves."""
 
 
 def steps_of(situation: Situation) -> int:
