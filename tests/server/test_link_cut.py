@@ -18,7 +18,7 @@ from spicehop.migration.leaving_table import LeavingInput, LeavingState
 
 STEPS = [
     LeavingState.STATE_AHEAD,
-    LeavingState.RESTORED_AHEAD,
+    LeavingState.AWAITING_RESTORE,
     LeavingState.HANDING_CHANNELS,
     LeavingState.HANDING_MAIN,
     LeavingState.GOING,

@@ -167,8 +167,8 @@ class Arrival:
 
     def _run(self) -> None:
         self._limit = self._now + DONE_LEASE
+        self._send(stream.Running())  # first: the source tells its clients to go while the guest is set going here
         self._commands.append(RunArrived(self._ran))
-        self._send(stream.Running())
 
     def _keep(self) -> None:
         self._limit = None

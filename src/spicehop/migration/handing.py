@@ -101,6 +101,7 @@ class ThroughClient(Carrier):
         self._riding: dict[ChannelKey, ServingState] = {}
         displays = sorted(key for key in keys if key[0] == ChannelType.DISPLAY)
         self._carrier = displays[0] if displays else MAIN
+        self._has_rehearsed = False
 
     def begin(self) -> None:
         for key, machine in self._leaving().items():
@@ -117,10 +118,25 @@ class ThroughClient(Carrier):
     def progress(self) -> None:
         """Give their state to those whose turn it is."""
         leaving = self._leaving()
+        if not self._has_rehearsed and leaving and self._all_told(leaving):
+            self._has_rehearsed = True
+            self._rehearse(leaving)
         for key, machine in leaving.items():
             if machine.departure is DepartureStep.FLUSHED and (key != self._carrier or self._may_carry(leaving)):
                 self._given.add(key)
                 machine.give_state(self._body(key))
+
+    @staticmethod
+    def _all_told(leaving: Mapping[ChannelKey, ServerChannel]) -> bool:
+        waits = (DepartureStep.STAYING, DepartureStep.MIGRATE_QUEUED)
+        return all(key == MAIN or machine.departure not in waits for key, machine in leaving.items())
+
+    def _rehearse(self, leaving: Mapping[ChannelKey, ServerChannel]) -> None:
+        """Save the views for nobody: the client takes its time to answer, and the second time is a quarter as long."""
+        for kind, number in leaving:
+            view = self._source.view_state(number) if kind == ChannelType.DISPLAY else None
+            if view is not None:
+                _enveloped(SessionState({}, {number: view}), VIEW_BYTES)
 
     def _may_carry(self, leaving: Mapping[ChannelKey, ServerChannel]) -> bool:
         """The carrier goes when it is known what rides with it."""

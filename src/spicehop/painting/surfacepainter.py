@@ -23,6 +23,7 @@ from spicehop.raster.region import Box, bounds
 
 _MOST_TILES = 64
 """In one image: the client shows it while the next one is on its way."""
+_GLIMPSE_TILES = 4
 _NOTHING: Mapping[tuple[int, int], Box] = {}
 
 
@@ -88,6 +89,23 @@ class SurfacePainter:
             view.stale |= wanted
             self._scroll(wanted & changed, picture)
             self._draw(wanted, due, edges, picture, dirt)
+
+    def glimpse(self) -> None:
+        """Draw one small part of what the client lacks. All else stays as it is known, for `paint`."""
+        view, grid = self._view, self._grid
+        picture = digest(self._pixels)
+        changed = picture.tiles != view.tiles
+        for region in self._video.regions() if self._video is not None else ():
+            changed[grid.touched(region)] = False
+        pieces = rectangles(changed.astype(np.int64), _GLIMPSE_TILES)
+        if pieces:
+            (top, left, bottom, right), _ = min(pieces, key=lambda piece: _tiles(piece[0]))
+            wanted = grid.flags()
+            wanted[top:bottom, left:right] = True
+            view.stale |= wanted
+            dirt = Dirt(grid)
+            dirt.add(grid.box)
+            self._draw(wanted, grid.flags(), grid.flags(), picture, dirt)
 
     def _repeat(self, copies: Sequence[Copy]) -> Flags:
         """Let the client copy by itself; returns the tiles of which it shows something else now."""
@@ -214,6 +232,10 @@ class SurfacePainter:
             if len(parts) > 4 or 2 * _size(parts) > _size([around]):
                 parts = [around]
         return [box] if not parts or 2 * _size(parts) > _size([box]) else parts
+
+
+def _tiles(area: tuple[int, int, int, int]) -> int:
+    return (area[2] - area[0]) * (area[3] - area[1])
 
 
 def _size(boxes: Sequence[Box]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from spicehop.guests.interface import Guest
 from spicehop.migration.arriving import ArrivingAction, Here, RestoredChannel, without_state
 from spicehop.migration.handing import flags_of
 from spicehop.migration.state import ChannelKey, Refusal, ServingState, SessionState, decode, part
+from spicehop.painting import ClientView
+from spicehop.painting.state import ViewState
 from spicehop.server.agent_desk import AgentDesk
 from spicehop.server.devices import DeviceDesk
 from spicehop.server.expected import ExpectedClients
@@ -30,6 +33,7 @@ from spicehop.server.served import ServedChannel
 from spicehop.server.session import MAIN, ServedSession
 from spicehop.wire import direct_link as link
 from spicehop.wire import envelope
+from spicehop.wire.constants import ChannelType
 from spicehop.wire.layout import Data
 from spicehop.wire.main import MigrateDstSeamlessAck, MigrateDstSeamlessNack
 
@@ -54,8 +58,8 @@ class ArrivalHost(Protocol):
     def wake(self) -> None:
         """Look after everything soon."""
 
-    def rehearse(self) -> None:
-        """A session comes soon: what it would wait for is made now."""
+    def rehearse(self, *, again: bool = False) -> None:
+        """A session comes soon: what it would wait for is made now, once, or `again` where it comes at once."""
 
     def machine(
         self, kind: int, channel_id: int, peer: Peer, now: float, state: ServingState | None = None
@@ -114,6 +118,9 @@ class ArrivalDesk:
         """The same of clients that are gone meanwhile: what they have left for the guest waits for it."""
         self._windows: dict[tuple[int, int], GlzDictionary] = {}
         """GLZ windows that have come, by connection id and display."""
+        self._views: dict[tuple[int, int], tuple[ViewState, ClientView]] = {}
+        """Views of clients whose state waits for the guest, made while there is time, and what of."""
+        self._rehearsal_due = False
         self._early: list[tuple[ServedSession, ServedChannel, bytes]] = []
         """State that came before the guest."""
         self.held = HeldKeys(lambda events: host.input_gate.give(NOBODY, events))
@@ -161,8 +168,9 @@ class ArrivalDesk:
         handed = self._handed.pop(session, None)
         if handed is not None:
             self._orphaned.append(handed.state)
-        for key in [key for key in self._windows if key[0] == session.connection_id]:
-            del self._windows[key]
+        for kept in (self._windows, self._views):
+            for key in [key for key in kept if key[0] == session.connection_id]:
+                del kept[key]
         if session.connection_id in self.offered:
             self._say(link.SessionRefused(session.connection_id, session.ended or "the client is gone"))
         self._host.agent.gave_up(session.number, session.connection_id)
@@ -171,6 +179,9 @@ class ArrivalDesk:
     def turn(self, now: float) -> None:
         """Send those away whose state does not come, and go on with what has waited for the guest."""
         self.held.turn(now)
+        if self._rehearsal_due:
+            self._rehearsal_due = False
+            self._host.rehearse(again=True)
         if self._interruption is not None and now >= self._interruption.deadline:
             self._wait_no_more(self._interruption)
         if self._early and not self._too_early:
@@ -360,6 +371,11 @@ class ArrivalDesk:
         """The GLZ window of a client's display, where it has come."""
         return self._windows.pop((session.connection_id, number), None)
 
+    def take_view(self, session: ServedSession, number: int, state: ViewState) -> ClientView | None:
+        """A client's view of a display, where it was made of that state already."""
+        made_of, view = self._views.pop((session.connection_id, number), (None, None))
+        return view if made_of is state else None
+
     def _window_came(self, session: ServedSession, data: Data) -> None:
         """What cannot be used is not missed: the client's window begins anew."""
         try:
@@ -388,6 +404,8 @@ class ArrivalDesk:
         for state in self._orphaned:
             self._give_what_is_left(state)
         self._orphaned.clear()
+        self._rehearsal_due = any(one.arrival is not None and one.arrival.seamless for one in self._host.sessions)
+        self._rehearsal_due &= not self._handed
         for session, handed in tuple(self._handed.items()):
             del self._handed[session]
             self._restore_all(session, handed.state)
@@ -428,6 +446,17 @@ class ArrivalDesk:
             self._restore_all(session, state)
         else:
             self._handed[session] = Handed(state)
+            self._make_views(session, state)
+
+    def _make_views(self, session: ServedSession, state: SessionState) -> None:
+        """What cannot be made is refused when the guest is here."""
+        for number, view in state.views.items():
+            parked = session.parked.get((ChannelType.DISPLAY, number))
+            if parked is not None:
+                with contextlib.suppress(ProtocolError):
+                    glz = self._windows.get((session.connection_id, number))
+                    made = ClientView.restored(view, parked.machine.peer.capabilities.channel, glz=glz)
+                    self._views[session.connection_id, number] = view, made
 
     def _came_late(self, session: ServedSession, key: ChannelKey, data: bytes) -> None:
         """What the client has said at the source since its state was saved."""

@@ -40,6 +40,8 @@ class ScreenFeed:
         self._complete = True
         self._dirty = True
         self._next_frame = 0.0
+        self._waits = False
+        """Whether the client, which comes from another server, has seen nothing of this one yet."""
 
     def note(self, changes: Sequence[DisplayChange]) -> None:
         """Something has happened on the display."""
@@ -60,6 +62,7 @@ class ScreenFeed:
     def resume(self, now: float) -> None:
         """Go on with a view that comes from another server: what has changed since is found by comparing."""
         self._changes, self._complete, self._dirty = [], False, True
+        self._waits = True
         for surface in self.painter.view.surfaces.values():
             surface.resume(now)
 
@@ -78,6 +81,13 @@ class ScreenFeed:
             return
         if now < self._next_frame or not self.served.writable or not self.machine.ready:
             return
+        media_time = self.machine.media_clock.time(now)
+        if self._waits:
+            self._waits = False
+            if messages := self.painter.glimpse(self.screen.pixels, now, multi_media_time=media_time):
+                self._send(messages, now)
+                self._next_frame = now  # the rest follows when this is on its way
+                return
         changes, complete = self._changes, self._complete
         self._changes, self._complete = [], True
         room = LOCAL_ROOM
@@ -92,18 +102,21 @@ class ScreenFeed:
             now,
             complete=complete,
             room=room,
-            multi_media_time=self.machine.media_clock.time(now),
+            multi_media_time=media_time,
         )
         self._dirty = self.painter.is_behind
         if not messages:
             # Nothing that shows; a painter whose time has come is not asked again at once.
             self._next_frame = now + interval
             return
+        self._send(messages, now)
+        self._next_frame = now + interval
+
+    def _send(self, messages: Sequence[Message], now: float) -> None:
         for message in messages:
             self.machine.send(message)
         self.machine.frame_sent(now)
         self.frames += 1
-        self._next_frame = now + interval
 
     @property
     def settled(self) -> bool:
