@@ -8,7 +8,7 @@ from pathlib import Path
 from lanes import COMPUTING, SOCIABLE, Lanes, is_sociable, only_computes
 
 TOP = Path(__file__).parents[1]
-SENSITIVE = [f"tests/interop/test_serve_moves.py::test_{number}" for number in range(4)]
+SENSITIVE = [f"tests/interop/test_serve_seamless.py::test_{number}" for number in range(4)]
 COMPUTED = [f"tests/wire/test_b.py::test_{number}" for number in range(3)]
 GUEST = [f"tests/interop/test_guest.py::test_{number}" for number in range(3)]
 SERVER = [f"tests/server/test_c.py::test_{number}" for number in range(2)]
