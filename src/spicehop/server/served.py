@@ -50,6 +50,8 @@ class ServedChannel:
         """Whether a device does not keep up with the client."""
         self.parked = False
         """Whether the client is not to be read before it has come over."""
+        self._reads = False
+        """Whether the last `pump` has found that the client is to be read."""
         self._ahead: int | None = None
         """Bytes that may still be sent to a client that is not here yet; None when it is."""
         self.stream = stream
@@ -59,6 +61,8 @@ class ServedChannel:
     def pump(self, now: float) -> None:
         """Write what can be written, and read or stop reading as fits."""
         machine = self.machine
+        if self._reads and not (self.held_up or self.parked or self.gone) and machine.rests(now):
+            return
         while self.writable and not self.gone and self._ahead != 0:
             frames = machine.drain(now, WRITE_AT_ONCE if self._ahead is None else self._ahead)
             if not frames:
@@ -72,8 +76,10 @@ class ServedChannel:
         if queued > QUEUE_END:
             self.fail(f"{machine.name}: the client takes nothing of {queued} messages")
         elif (self.parked or self.held_up or queued > QUEUE_PAUSE) and self.waits_to_be_read:
+            self._reads = False
             self.stream.pause_reading()
         else:
+            self._reads = True
             self.stream.resume_reading()
 
     @property
@@ -86,11 +92,12 @@ class ServedChannel:
     def take_up(self, machine: ServerChannel) -> None:
         """Go on with another machine for the same channel."""
         self.machine = machine
-        self.parked = False
+        self.parked = self._reads = False
 
     def hold(self) -> None:
         """The client is not here yet: it is not read, and gets no more than it will find when it comes (dossier F)."""
         self.parked = True
+        self._reads = False
         self._ahead = SENT_AHEAD
         self.stream.pause_reading()
 

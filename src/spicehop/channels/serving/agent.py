@@ -309,10 +309,10 @@ class AgentHub:
     @property
     def wanted(self) -> int:
         """Bytes to read from the device now: none without a client, or while one of them has too much waiting."""
-        listeners = (*self._clients.values(), *self._awaited.values())
+        listeners = [*self._clients.values(), *self._awaited.values()]
         if not listeners or self.trouble or self.waits:
             return 0
-        fullest = max(known.outlet_size for known in listeners)
+        fullest = max([known.outlet_size for known in listeners])
         return max(0, min(CLIENT_BYTES - fullest, 16 * AGENT_CHUNK_BYTES))
 
     def full_clients(self) -> tuple[int, ...]:

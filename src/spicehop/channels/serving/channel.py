@@ -259,6 +259,10 @@ class ServerChannel:
         """Whether everything was written."""
         return not self._queue
 
+    def rests(self, now: float) -> bool:
+        """Whether there is nothing to write, and nothing that might be made: `drain` need not be asked."""
+        return not self._queue and not self._held_back and self.departure is _STAYING and not self.pinger.due(now)
+
     def drain(self, now: float, limit: int = 64 * 1024) -> list[bytes]:
         """Messages to write now, each whole with its header; at most one more than `limit` bytes need."""
         if not self._queue and self.departure is _STAYING and not self.pinger.due(now):

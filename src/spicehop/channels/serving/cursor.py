@@ -72,6 +72,9 @@ class ServerCursor(ServerChannel):
         """What a later server needs."""
         return CursorState(self.channel_state(), self._shown, tuple(self._cached))
 
+    def rests(self, now: float) -> bool:
+        return False  # whether there is a message to make takes as long to find out as to make it
+
     def make_messages(self, now: float) -> None:
         if not self.idle:
             return
