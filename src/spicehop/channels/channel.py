@@ -36,6 +36,9 @@ class HandOver(Enum):
     READY = "ReadyToSwap"
 
 
+_STAYS = HandOver.NONE
+
+
 @dataclass(frozen=True, slots=True)
 class Received:
     """A message for whoever works with the channel."""
@@ -365,7 +368,7 @@ class ClientChannel:
         if self._flush_due:
             self._flush_due = False
             return base.MigrateFlushMark()
-        if self.hand_over is not HandOver.NONE:
+        if self.hand_over is not _STAYS:
             return None
         if connection.replies and not connection.first:
             return connection.replies.popleft()
@@ -394,8 +397,9 @@ class ClientChannel:
 
     def next_deadline(self) -> float | None:
         """When `handle_timer` wants to be called at the latest, or `drain` may have something that is held back now."""
-        may_write = self._connection is not None and self.hand_over is HandOver.NONE
-        write = self.next_write() if may_write else None
+        if self._connection is None or self.hand_over is not _STAYS:
+            return self.wait_deadline
+        write = self.next_write()
         if write is None or self.wait_deadline is None:
             return self.wait_deadline if write is None else write
         return min(write, self.wait_deadline)

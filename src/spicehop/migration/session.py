@@ -155,10 +155,11 @@ class ClientSession:
         """What is to be done next; None when there is nothing now."""
         if self._commands:
             return self._commands.popleft()
+        channels, blocked = self.channels, self._blocked
         for key, link in tuple(self._current.items()):
-            if link.id in self._blocked or link.linked is None:
+            if link.linked is None or link.id in blocked:
                 continue
-            data = self.channels[key].drain(now)
+            data = channels[key].drain(now)
             if data:
                 return c.Send(link.id, data)
         return None
@@ -231,9 +232,12 @@ class ClientSession:
             return None
         deadlines = [self._opening_deadline, self.travel.next_deadline()]
         deadlines += [link.deadline for link in self._links.values() if link.deadline is not None]
+        channels, blocked = self.channels, self._blocked
         for key, link in self._current.items():
-            channel = self.channels[key]
-            deadlines.append(channel.wait_deadline if link.id in self._blocked else channel.next_deadline())
+            channel = channels[key]
+            due = channel.wait_deadline if link.id in blocked else channel.next_deadline()
+            if due is not None:
+                deadlines.append(due)
         if self.state in AT_HOME:
             deadlines.append(self.restorer.next_deadline())
         return min([deadline for deadline in deadlines if deadline is not None], default=None)

@@ -331,9 +331,11 @@ class World:
         conductor = self.conductor
         if conductor.begun and conductor.result is None and conductor.machine.next_deadline() is None:
             self._violated(f"the conductor waits in {conductor.machine.state.value} without a deadline")
-        if len([qemu for qemu in self.qemus if qemu.runs]) > 1:
-            self._violated("the machine runs at two hosts")
+        running = 0
         for qemu in self.qemus:
+            running += qemu.runs
+            if running > 1:
+                self._violated("the machine runs at two hosts")
             if qemu.spice.aborted:
                 self._violated(f"{qemu.name} aborted: {qemu.spice.aborted}")
 
