@@ -13,6 +13,8 @@ from moving_pair import MovingPair, moving_pair, pressed, type_on, write_slowly
 from waiting import until
 
 import spicehop
+from spicehop.errors import OperationError
+from spicehop.migration.handing_direct import HostToHost
 from spicehop.migration.leaving import LeavingSession
 from spicehop.migration.leaving_table import LeavingInput, LeavingState
 
@@ -109,3 +111,51 @@ async def test_no_client_is_lost_where_there_is_no_other(
         if not stays:
             await type_on(client, [0x1E])
             await until(lambda: pressed(pair.source, pair.target) == [0x1E], "the key is there")
+
+
+async def test_a_client_is_sent_on_where_the_target_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Taken back, it would stay with a server whose guest has gone."""
+    async with (
+        moving_pair(tmp_path, direct=True) as pair,
+        spicehop.connect(f"spice://127.0.0.1:{pair.source.server.port}") as client,
+    ):
+        await pair.name_target()
+
+        async def cut(pair: MovingPair) -> None:
+            await pair.target.control.direct_link.close("by the test")
+
+        cuts = cut_at(monkeypatch, pair, LeavingState.HANDING_CHANNELS, cut)
+        monkeypatch.setattr(HostToHost, "channels_handed", property(lambda self: False))
+        pair.move()
+        await until(lambda: bool(pair.source.completed()), "the clients are gone", timeout=20)
+        (outcome,) = pair.source.completed()[0]["clients"]  # type: ignore[misc]
+        assert len(cuts) == 1
+        assert outcome["outcome"] == "moved"
+        there = pair.target.server.sessions
+        await until(lambda: [one.initialized and (3, 0) in one.channels for one in there] == [True], "it has begun anew")
+        await type_on(client, [0x1E])
+        await until(lambda: pressed(pair.source, pair.target) == [0x1E], "the key is there")
+
+
+async def test_management_cannot_close_it_under_sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with (
+        moving_pair(tmp_path, direct=True) as pair,
+        spicehop.connect(f"spice://127.0.0.1:{pair.source.server.port}"),
+    ):
+        await pair.name_target()
+        refusals: list[str] = []
+
+        async def close(pair: MovingPair) -> None:
+            for side in (pair.source, pair.target):
+                with pytest.raises(OperationError, match="on their way"):
+                    await side.control.direct_link.hang_up()
+                refusals.append("refused")
+
+        cut_at(monkeypatch, pair, LeavingState.HANDING_MAIN, close)
+        pair.move()
+        await until(lambda: bool(pair.source.completed()), "the clients are gone", timeout=20)
+        (outcome,) = pair.source.completed()[0]["clients"]  # type: ignore[misc]
+        assert (outcome["outcome"], outcome["carrier"]) == ("moved", "direct")
+        assert refusals == ["refused", "refused"]
+        await pair.source.control.direct_link.hang_up()
+        assert pair.source.control.direct_link.link is None

@@ -114,6 +114,7 @@ async def test_a_session_comes_back_when_the_target_dies_before_main_has_gone(
         pair.move()
         (session,) = pair.source.server.sessions
         await until(lambda: handed(pair, session.connection_id) == len(session.channels) - 1, "all but main have gone")
+        await pair.target.server.listeners.close()
         for served in [one for each in pair.target.server.sessions for one in each.channels.values()]:
             served.stream.abort()
         await pair.target.control.direct_link.close("the target dies")

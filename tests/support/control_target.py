@@ -70,7 +70,7 @@ class FakeDirectLink:
         if address == "unix:absent":
             raise OperationError("there is no direct link to unix:absent")
 
-    async def close(self) -> None:
+    async def hang_up(self) -> None:
         self.done.append(("close",))
 
     def describe(self) -> Mapping[str, object]:

@@ -92,7 +92,6 @@ def _table() -> dict[tuple[ArrivingState, ArrivingInput], tuple[ArrivingAction, 
         # back it closes its connections here.
         (states.FOLLOWING, inputs.LINK_LOST): (actions.ARRIVE, states.HERE),
         (states.FOLLOWING, inputs.WITHDRAWN): (actions.SEND_AWAY, states.FAILED),
-        (states.FOLLOWING, inputs.BROKEN): (actions.SEND_AWAY, states.FAILED),
         (states.FOLLOWING, inputs.TIME_UP): (actions.SEND_AWAY, states.FAILED),
     }
     return rows

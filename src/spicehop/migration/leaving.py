@@ -124,7 +124,8 @@ class LeavingSession:
         self._client = client
         self._target = target
         self._deadline: float | None = None
-        self._last_deadline = 0.0
+        self.last_deadline = 0.0
+        """When all is over, once the guest has moved."""
         self._keys = set(client.machines())
         """Channels that the client has: those that it links at the target."""
         self._carrier: Carrier = ThroughClient(client, self._keys)
@@ -217,7 +218,7 @@ class LeavingSession:
             self._direct.goes_with(self._keys)
         self._direct.send_ahead()
         if self.state is LeavingState.LINKED_LATE:
-            self._deadline = self._last_deadline
+            self._deadline = self.last_deadline
             self._step(LeavingInput.LINKED_DIRECT, now)
 
     def switched_over(self, now: float) -> None:
@@ -247,12 +248,15 @@ class LeavingSession:
         self._offered = False
         self._direct = self.direct
 
-    def link_lost(self, reason: str, now: float) -> None:
-        """The direct link is gone for good."""
+    def link_lost(self, reason: str, now: float, *, target_lives: bool = False) -> None:
+        """The direct link is gone for good; `target_lives` when it is known that the target is still there."""
         self.link_interrupted()
-        if self._direct is not None and (self.state, LeavingInput.LINK_LOST) in LEAVING_TABLE:
+        happened = LeavingInput.LINK_LOST_ALONE if target_lives else LeavingInput.LINK_LOST
+        if (self.state, happened) not in LEAVING_TABLE:
+            happened = LeavingInput.LINK_LOST
+        if self._direct is not None and (self.state, happened) in LEAVING_TABLE:
             self.reason = reason
-            self._step(LeavingInput.LINK_LOST, now)
+            self._step(happened, now)
 
     def came_late(self, key: ChannelKey, data: bytes, now: float) -> None:
         """The client has said something on a channel whose state is saved."""
@@ -268,12 +272,12 @@ class LeavingSession:
 
     def guest_moved(self, now: float) -> None:
         """The guest lives on at the target."""
-        self._last_deadline = now + LEAVE_SECONDS
+        self.last_deadline = now + LEAVE_SECONDS
         self._deadline = now + LINK_SECONDS
         happened = LeavingInput.GUEST_MOVED
         if self.state is LeavingState.LINKED_SEAMLESS and self._direct is not None:
             happened = LeavingInput.MOVED_DIRECT
-            self._deadline = self._last_deadline
+            self._deadline = self.last_deadline
         elif self.state is LeavingState.LINKED_SEAMLESS and self._offered:
             happened = LeavingInput.MOVED_UNSURE
             self._deadline = now + NOTICE_SECONDS
@@ -326,7 +330,7 @@ class LeavingSession:
         action, self.state = row
         self._act(action)
         if self.state in (LeavingState.HANDING_CHANNELS, LeavingState.GOING):
-            self._deadline = self._last_deadline
+            self._deadline = self.last_deadline
         if self.state is LeavingState.STAYS:
             self._end("stayed")
 

@@ -61,6 +61,7 @@ class LeavingInput(Enum):
     RESTORED = "SessionRestored received"
     REFUSED = "SessionRefused received"
     LINK_LOST = "the direct link is gone, and the session's state went over it"
+    LINK_LOST_ALONE = "the direct link is gone, the session's state went over it, and the target lives"
     GUEST_MOVED = "the guest has moved"
     MOVED_DIRECT = "the guest has moved, and the state can go over the direct link"
     """SessionLinked has come after the guest had stopped."""
@@ -145,11 +146,13 @@ def _table() -> dict[tuple[LeavingState, LeavingInput], tuple[LeavingAction, Lea
         (states.RESTORED_AHEAD, inputs.LINK_LOST): (actions.TAKE_BACK, states.UNLINKED),
         (states.AWAITING_RESTORE, inputs.LINK_LOST): (actions.TAKE_BACK_AND_SWITCH, states.GOING),
         (states.HANDING_CHANNELS, inputs.LINK_LOST): (actions.TAKE_BACK, states.STAYS),
+        # The guest is there, and what the client says on the channels that have gone cannot be passed on.
+        (states.HANDING_CHANNELS, inputs.LINK_LOST_ALONE): (actions.TAKE_BACK_AND_SWITCH, states.GOING),
         (states.HANDING_MAIN, inputs.LINK_LOST): (actions.NOTE, states.HANDING_MAIN),
         (states.GOING, inputs.LINK_LOST): (actions.NOTE, states.GOING),
     }
     for state in states:
-        if state not in (states.GOING, states.GONE):
+        if state not in (states.GOING, states.GONE, states.STAYS):
             rows[state, inputs.CLIENT_GONE] = (actions.LOST, states.GONE)
     return rows
 

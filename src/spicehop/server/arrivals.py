@@ -285,6 +285,15 @@ class ArrivalDesk:
 
     # -- host to host -----------------------------------------------------------------------------------------------
 
+    @property
+    def link_in_use(self) -> bool:
+        """Whether clients come by it."""
+        return bool(self._interruption or self._handed or self._following)
+
+    @property
+    def _following(self) -> set[ServedSession]:
+        return {one for one in self._host.sessions if one.arrival is not None and one.arrival.follows}
+
     def link_opened(self, say: Callable[[link.LinkMessage], None]) -> None:
         """There is a direct link to the source; perhaps in place of one that was cut."""
         self._say = say
@@ -295,9 +304,8 @@ class ArrivalDesk:
     def link_lost(self, reason: str) -> None:
         """The direct link is gone, and the source may make another one."""
         self._say = _to_nobody
-        following = {one for one in self._host.sessions if one.arrival is not None and one.arrival.follows}
         deadline = self._host.clock() + RESUME_SECONDS
-        interruption = Interruption(reason, deadline, following | self._handed.keys())
+        interruption = Interruption(reason, deadline, self._following | self._handed.keys())
         if interruption.waiting:
             self._interruption = interruption
             self._host.wake()

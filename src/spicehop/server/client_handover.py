@@ -50,8 +50,6 @@ FIRST_CHANNELS: tuple[ChannelKey, ...] = ((ChannelType.DISPLAY, 0), (ChannelType
 SETTLING_SECONDS = 1.0
 OFFER_SECONDS = 2.0
 """How long a target may take to say that it expects a client."""
-CONFIRM_SECONDS = 1.0
-"""How long a target may take, once a client has gone host to host, to say that it has all of it."""
 
 
 class LeavingServed:
@@ -140,6 +138,8 @@ class ClientHandover:
     ) -> None:
         self.target: ClientTarget | None = None
         """Where clients are sent; forgotten at the end of each migration, as QEMU does."""
+        self.last_target: ClientTarget | None = None
+        """Where they were sent last."""
         self.completed = False
         """Whether clients have ever been handed over: query-spice's `migrated`."""
         self._server = server
@@ -184,7 +184,7 @@ class ClientHandover:
     def begin(self, target: ClientTarget) -> None:
         """Have the clients link the target."""
         self._call_back()
-        self.target = target
+        self.target = self.last_target = target
         self._outcomes.clear()
         for session in self._server.sessions:
             # One that has not answered yet would take its answer for the new target's: it is told later.
@@ -257,6 +257,11 @@ class ClientHandover:
 
     # -- host to host -----------------------------------------------------------------------------------------------
 
+    @property
+    def link_in_use(self) -> bool:
+        """Whether sessions go, or have gone, over the direct link that may need it yet."""
+        return bool(self._unconfirmed) or any(leaving.direct is not None for leaving in self._leaving.values())
+
     def link_opened(self, say: Callable[[LinkMessage], None]) -> None:
         """There is a direct link to the target; after an interruption sessions go on with it."""
         self._say = say
@@ -265,7 +270,6 @@ class ClientHandover:
             for direct in (*(leaving.direct for leaving in self._leaving.values()), *self._unconfirmed_ones()):
                 if direct is not None:
                     direct.resume(say)
-            self._await_confirmation()
 
     def link_interrupted(self) -> bool:
         """The direct link is gone; whether sessions need another one, which then must come, or `link_lost`."""
@@ -275,25 +279,20 @@ class ClientHandover:
         self._offered = dict.fromkeys(self._offered, now)
         for leaving in self._leaving.values():
             leaving.link_interrupted()
-        going = any(leaving.direct is not None for leaving in self._leaving.values())
-        self._interrupted = going or bool(self._unconfirmed)
+        self._interrupted = self.link_in_use
         self._server.wake()
         return self._interrupted
 
-    def link_lost(self, reason: str) -> None:
-        """The direct link is gone for good."""
+    def link_lost(self, reason: str, *, target_lives: bool = False) -> None:
+        """The direct link is gone for good; `target_lives` when the target can be reached all the same."""
         self.link_interrupted()
         self._interrupted = False
         self._unconfirmed.clear()
         for leaving in self._leaving.values():
-            leaving.link_lost(f"the direct link is gone: {reason}", self._server.clock())
+            leaving.link_lost(f"the direct link is gone: {reason}", self._server.clock(), target_lives=target_lives)
 
     def _unconfirmed_ones(self) -> list[HostToHost]:
         return [direct for direct, _ in self._unconfirmed.values()]
-
-    def _await_confirmation(self) -> None:
-        deadline = self._server.clock() + CONFIRM_SECONDS
-        self._unconfirmed = {key: (direct, deadline) for key, (direct, _) in self._unconfirmed.items()}
 
     def link_message(self, message: LinkMessage) -> None:
         """The target says something."""
@@ -375,12 +374,11 @@ class ClientHandover:
                 self._outcomes.append(leaving.outcome)
                 del self._leaving[session]
                 if leaving.outcome.outcome == "moved" and leaving.direct is not None:
-                    self._await_that_all_is_there(session.connection_id, leaving.direct, now)
+                    self._await_that_all_is_there(session.connection_id, leaving.direct, leaving.last_deadline)
                 self._noted.pop(session, None)
                 self._steps = {served: step for served, step in self._steps.items() if not served.gone}
         self._send_stragglers(now)
-        if not self._interrupted:
-            self._unconfirmed = {key: one for key, one in self._unconfirmed.items() if now < one[1]}
+        self._unconfirmed = {key: one for key, one in self._unconfirmed.items() if now < one[1]}
         if self._moved and not self._leaving and not self._stragglers and not self._unconfirmed:
             self._moved = False
             self._confirmed.clear()
@@ -391,8 +389,7 @@ class ClientHandover:
         due = [leaving.next_deadline() for leaving in self._leaving.values()]
         due += self._offered.values()
         due += [deadline for _, deadline in self._stragglers.values()]
-        if not self._interrupted:
-            due += [deadline for _, deadline in self._unconfirmed.values()]
+        due += [deadline for _, deadline in self._unconfirmed.values()]
         if self.target is not None:
             due += [seen + SETTLING_SECONDS for session, seen in self._seen.items() if session not in self._leaving]
         return min((one for one in due if one is not None), default=None)
@@ -410,10 +407,10 @@ class ClientHandover:
 
     # -- inner things -----------------------------------------------------------------------------------------------
 
-    def _await_that_all_is_there(self, connection_id: int, direct: HostToHost, now: float) -> None:
+    def _await_that_all_is_there(self, connection_id: int, direct: HostToHost, deadline: float) -> None:
         """What the client has said last may still be on the link: until it is through, this server is needed."""
         if connection_id not in self._confirmed and (self._say is not None or self._interrupted):
-            self._unconfirmed[connection_id] = direct, now + CONFIRM_SECONDS
+            self._unconfirmed[connection_id] = direct, deadline
 
     def _send_stragglers(self, now: float) -> None:
         """Clients that were not wholly here when the guest left are sent after it as soon as they are."""

@@ -28,8 +28,8 @@ class DirectLinkControl(Protocol):
     async def connect(self, address: str, certificate: str | None) -> None:
         """Connect to the target with that certificate."""
 
-    async def close(self) -> None:
-        """End the link."""
+    async def hang_up(self) -> None:
+        """End the link, where no session is on its way over it."""
 
     def describe(self) -> Mapping[str, object]:
         """What query-direct-link answers."""
@@ -54,7 +54,7 @@ async def _connect(link: DirectLinkControl, arguments: Arguments) -> object:
 
 
 async def _close(link: DirectLinkControl, arguments: Arguments) -> object:
-    await link.close()
+    await link.hang_up()
     return {}
 
 

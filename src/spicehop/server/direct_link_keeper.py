@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from spicehop.server.link_identity import LinkIdentity, PeerCertificate
 
 TAKEN = "There is a direct link already; direct-link-close ends it"
+IN_USE = "Sessions are on their way over the direct link"
 UNKNOWN_URI = "Parameter 'address' expects unix:PATH or tcp:HOST:PORT"
 CALL_AGAIN_SECONDS = 2.0
 """For the source to make a link anew that was cut."""
@@ -36,6 +37,8 @@ class DirectLinkKeeper:
 
     def __init__(self, name: Callable[[], str], clock: Callable[[], float], *, trace: Trace | None = None) -> None:
         self.changed: Callable[[], None] = lambda: None
+        self.in_use: Callable[[], bool] = lambda: False
+        """Whether sessions are on their way over the link."""
         self._name = name
         self._clock = clock
         self._trace = trace
@@ -157,6 +160,12 @@ class DirectLinkKeeper:
             await end.close(reason)
             if self._end is end:
                 self._end = None
+
+    async def hang_up(self) -> None:
+        """For management: the same, but `OperationError` while sessions are on their way."""
+        if self.in_use():
+            raise OperationError(IN_USE)
+        await self.close()
 
     def describe(self) -> dict[str, object]:
         """What query-direct-link answers."""
