@@ -298,14 +298,16 @@ class ClientHandover:
         """The target says something."""
         if not isinstance(message, FromTarget):
             return
+        session = self._server.sessions.find(message.connection_id)
+        leaving = None if session is None else self._leaving.get(session)
         if isinstance(message, SessionHere | SessionRefused):
-            self._confirmed.add(message.connection_id)
             self._unconfirmed.pop(message.connection_id, None)
             self._server.wake()
-        session = self._server.sessions.find(message.connection_id)
+            if leaving is not None:
+                self._confirmed.add(message.connection_id)
         if session is None:
             return
-        now, leaving = self._server.clock(), self._leaving.get(session)
+        now = self._server.clock()
         match message:
             case SessionExpected():
                 if self._offered.pop(session, None) is not None and self.target is not None:
@@ -313,6 +315,7 @@ class ClientHandover:
             case SessionLinked() if leaving is not None and self._say is not None:
                 leaving.linked_directly(self._say, message.channels, now)
             case SessionRestored() if leaving is not None:
+                self._confirmed.discard(message.connection_id)
                 leaving.restored(now)
             case SessionRefused() if leaving is not None:
                 leaving.refused(message.reason, now)
