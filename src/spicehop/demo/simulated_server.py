@@ -13,7 +13,7 @@ from socket import socket
 from typing import cast
 
 from spicehop.demo.simulated_guest import SimulatedGuest
-from spicehop.errors import OperationError, SpicehopError
+from spicehop.errors import OperationError, SpicehopError, StateError
 from spicehop.migration.leaving_table import LeavingState
 from spicehop.server import ServerOptions, SpiceServer
 from spicehop.server.arrivals import ArrivalDesk
@@ -134,7 +134,7 @@ class SimulatedServer:
         error = task.exception()
         if error is None:
             answered(task.result())
-        elif isinstance(error, SpicehopError):
+        elif isinstance(error, SpicehopError) and not isinstance(error, StateError):
             answered(error)
         else:
             self.loop.call_exception_handler({"message": "a command failed", "exception": error})
@@ -204,10 +204,11 @@ class _SocketlessDoor(DirectLinkDoor):
     def __init__(self, loop: ProcessLoop, name: str, clock: Callable[[], float], changed: Callable[[], None]) -> None:
         super().__init__(name, clock, _identity(), changed)
         self._loop = loop
+        self.knows_source = True
 
     @property
     def _knows_source(self) -> bool:
-        return True  # by its certificate
+        return self.knows_source  # as if by its certificate
 
     async def open(self, address: Address, certificate: PeerCertificate | None = None) -> Address:
         """Listen there; there are no certificates."""
@@ -234,6 +235,7 @@ class _SocketlessKeeper(DirectLinkKeeper):
         super().__init__(name, clock, trace=setup.trace)
         self._made_identity = _identity()
         self._loop = loop
+        self._knows_source = setup.knows_source
 
     async def listen(self, address: str, certificate: str | None) -> str:
         """Be the target."""
@@ -242,4 +244,5 @@ class _SocketlessKeeper(DirectLinkKeeper):
         self._side = Side.TARGET
         self._end = door = _SocketlessDoor(self._loop, self._name(), self._clock, self._noticed)
         door.refused = self._refused
+        door.knows_source = self._knows_source
         return format_uri(await door.open(parse_uri(address, UNKNOWN_URI)))

@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 from spicehop.migration.preflight import QUERIES
+from spicehop.simulator.mishaps import CLOSED, SLOW_LINKS
 from spicehop.simulator.moments import Moment
 from spicehop.simulator.moving import Mishap
 from spicehop.simulator.network import Conditions
@@ -32,14 +33,16 @@ class Aim:
     then: Aim | None = None
 
     def fault(self, random: Random, latency: float) -> Fault | None:
-        """The fault of the form with models of QEMU, drawn."""
+        """The fault of the form with models of QEMU, drawn; None when the situation alone does it."""
         if not self.name:
             return None
         then = self.then.fault(random, latency) if self.then is not None else None
         return Fault(self.name, moment=Moment(self.table, self.state, wait=self._wait(random, latency)), then=then)
 
-    def mishap(self, random: Random, latency: float) -> Mishap:
-        """The mishap of the form with our own servers, drawn."""
+    def mishap(self, random: Random, latency: float) -> Mishap | None:
+        """The mishap of the form with our own servers, drawn; None as well."""
+        if not self.name:
+            return None
         then = self.then.mishap(random, latency) if self.then is not None else None
         wait = self._wait(random, latency)
         if not self.table:
@@ -122,6 +125,9 @@ def _conducting() -> Iterator[Aim]:
     for _ in range(16):
         yield from _aims(("",), table, "NotBegun", time_limit=limits, qmp_latency=SLOW)
     probing = tuple(surveyed + 0.01 * number for number in range(10))
+    # So long it takes to LaunchingMigration, with these conditions.
+    launching, near = tuple(1.17 + 0.01 * number for number in range(10)), (Conditions(0.001, 0.0, 1, 1500),)
+    yield from _aims(("", ""), table, "NotBegun", time_limit=launching, qmp_latency=SLOW, conditions=near)
     distant = (Conditions(0.05, 0.0, 1, 1500),)
     yield from _aims(("", ""), table, "NotBegun", time_limit=probing, qmp_latency=SLOW, conditions=distant)
     yield from _aims(("",), table, "NotBegun", keep_source=(True,))
@@ -186,7 +192,7 @@ LEAVE = "a client leaves"
 CUT, FADE, HANG = "guest's connection cut", "guest's connection fades", "guest's connection hangs 60 s"
 NO_LOAD = "guest cannot be loaded"
 CANCELLED = "migration cancelled"
-CLOSED, FOR_GOOD = "direct link closed by the source's management", "direct link cut for good"
+FOR_GOOD = "direct link cut for good"
 REFUSED = "target refuses clients"
 ONE, NONE_LATE, YES, NO = (1,), (0,), (True,), (False,)
 CONDUCTED, PAUSES = (-1.0,), (0.3, 1.5)
@@ -210,6 +216,10 @@ def _guests() -> Iterator[Aim]:
     yield from _aims(("guest is too large",), table, "AwaitingWelcome")
     table = "guest-arrival"
     yield from _aims((HANG, CUT, FADE, "source killed"), table, "ReceivingState", bandwidth=LONG_WAY)
+    dies = ("guest's connection dies",)
+    yield from _aims(dies, "guest-departure", "SendingAhead", waits=(1.0, 2.0, 4.0), bandwidth=LONG_WAY)
+    yield from _aims(dies, "guest-departure", "AwaitingContinue", pause=PAUSES)
+    yield from _aims(dies, table, "AwaitingRun AwaitingDone")
     yield from _aims((HANG, CUT, FADE, "source killed"), table, "AwaitingRun AwaitingDone")
 
 
@@ -220,6 +230,7 @@ def _leaving() -> Iterator[Aim]:
     yield from _aims((LEAVE, CANCELLED, CANCELLED), *linking, waits=(0.0, 1.0), seamless=NO, **alone)
     yield from _aims((LEAVE,), table, "Linked", seamless=NO, **alone)
     yield from _aims((LEAVE,), table, "LinkedSeamless HandingOverChannels HandingOverMain", **alone)
+    yield from _aims((REFUSED,) * 2, *linking)
     unlinked = tuple(_aims((LEAVE, CANCELLED), table, "NotLinked"))
     yield from _aims((REFUSED,), *linking, then=unlinked, **alone)
     leaves = tuple(_aims((LEAVE,), table, "CalledBack"))
@@ -240,6 +251,8 @@ def _leaving() -> Iterator[Aim]:
     both = "clients link slowly, and the direct link stalls"
     for _ in range(3):
         yield from _aims((both,), *linking, pause=(0.0,), direct=YES)
+    later = "clients link slowly, and the direct link a little later"
+    yield from _aims((later,) * 3, *linking, pause=(0.0,), direct=YES, seamless=YES)
     gone = tuple(_aims((LEAVE,), table, "AwaitingLinkNotice"))
     yield from _aims((both, both), *linking, pause=(0.0,), direct=YES, then=gone, **alone)
 
@@ -256,11 +269,15 @@ def _leaving_directly() -> Iterator[Aim]:
         late=NONE_LATE,
     )
     yield from _aims((CUT, NO_LOAD, "target killed"), table, "StateAhead RestoredAhead", direct=YES)
+    restored = tuple(_aims((LEAVE, FOR_GOOD, CUT), table, "RestoredAhead"))
+    running_late = ("guest's connection stalls", "guest-arrival", "AwaitingDone")
+    yield from _aims(running_late[:1], *running_late[1:], then=restored, direct=YES, clients=ONE, late=NONE_LATE)
     yield from _aims(
         ("port cut at the target", "main cut at the target"), table, "LinkedSeamless StateAhead", direct=YES
     )
     yield from _aims(("direct link stalls", "main stalled 14 s at the source"), table, ahead, direct=YES)
     yield from _aims(("main stalled 14 s at the source",), table, "HandingOverChannels HandingOverMain")
+    yield from _aims(("main fades at the source",) * 2, table, "AwaitingDeparture")
     yield from _aims(
         (FOR_GOOD, CLOSED), "channel", "HoldingBack MigrateQueued AwaitingFlushMark HandedOver", direct=YES
     )
@@ -282,12 +299,34 @@ def _arriving() -> Iterator[Aim]:
     yield from _aims(("source's channels but main cut",) * 2, "leaving", "HandingOverChannels", direct=NO)
 
 
+def _newcomers() -> Iterator[Aim]:
+    alone: dict[str, Any] = {"clients": ONE, "direct": NO, "seamless": YES, "hops": ONE, "pause": CONDUCTED}
+    near = (Conditions(0.001, 0.001, 1, 20_000),)
+    yield from _aims(
+        (SLOW_LINKS,) * 4, "client", "LinkingTarget", late=(3,), late_until=(3.5,), conditions=near, **alone
+    )
+    distant = (Conditions(0.05, 0.01, 1, 20_000),)
+    for _ in range(4):
+        yield from _aims(
+            ("",),
+            "conducting",
+            "LinkPause",
+            late=(3,),
+            late_until=(1.6, 2.2),
+            bandwidth=(0, *LONG_WAY),
+            conditions=distant,
+            **alone,
+        )
+
+
 def _links() -> Iterator[Aim]:
     names = ("direct link cut", "direct link stalls", "source killed", "target killed", CLOSED, "direct link fades")
-    for name in (*names, "a stranger makes a direct link", "a stranger makes a direct link"):
+    for name in names:
         yield Aim(name, waits=(0.5, 1.5, 2.0, 2.5, 3.0, 3.5), changes=(("direct", YES),))
-    yield from _aims(("a stranger makes a direct link", CLOSED), "link", "Open", direct=YES)
+    yield from _aims(("a stranger makes a direct link",) * 2, "link", "Open", direct=YES, certificates=NO)
+    yield from _aims((CLOSED,), "link", "Open", direct=YES)
+    yield from _aims((CLOSED, CLOSED), "client", "LinkingTarget", direct=YES)
 
 
-JOURNEY_AIMS: tuple[Aim, ...] = (*_guests(), *_leaving(), *_leaving_directly(), *_arriving(), *_links())
+JOURNEY_AIMS: tuple[Aim, ...] = (*_guests(), *_leaving(), *_leaving_directly(), *_arriving(), *_newcomers(), *_links())
 """All aims of the form with our own servers."""

@@ -58,6 +58,7 @@ class Handed:
     """Which byte of all that were sent is the first."""
     size: int = 0
     key: int = 0
+    time: float = 0.0
 
 
 class SentStream:
@@ -229,10 +230,10 @@ class ClientDriver:
     def _note_sent(self, end: End, messages: list[Message]) -> None:
         for message in messages:
             if isinstance(message, vmc.VmcData):
-                self.handed.append(Handed(end.connection, len(self.port_sent), len(message.data)))
+                self.handed.append(Handed(end.connection, len(self.port_sent), len(message.data), time=self._clock.now))
                 self.port_sent += message.data
             elif isinstance(message, inputs.KeyDown):
-                self.handed.append(Handed(end.connection, key=message.code))
+                self.handed.append(Handed(end.connection, key=message.code, time=self._clock.now))
 
     def _made(self, connection: int, end: End) -> None:
         if connection not in self._wanted:

@@ -27,6 +27,8 @@ class HostSetup:
     """It waits for a guest."""
     seamless: bool = True
     accepts_unannounced: bool = False
+    knows_source: bool = True
+    """Whoever comes over the direct link has shown that it is the source."""
     offer_seconds: float = 0.5
     """How often the guest offers a text."""
     text_size: int = 3000

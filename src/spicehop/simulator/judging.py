@@ -215,6 +215,10 @@ def _judge_haste(world: World) -> list[str]:
         late = driver.finished_at - world.went_wrong[0][2]
         if result.outcome is Outcome.ROLLED_BACK and late > MOST_AFTER_CANCEL:
             found.append(f"the conductor ends {late:.3f} s after it was cancelled")
+    asked = names == ["source's QMP lost"] and world.went_wrong[0][1] is State.MIGRATING
+    runs_there = world.resumed_at is not None and world.resumed_at < driver.finished_at - 1
+    if asked and runs_there and result.code == "source-lost":
+        found.append(f"the machine runs at the target, and the conductor says: {result.sentence}")
     in_time = world.moved_by_others and world.went_wrong[0][1] in BEFORE_THE_MOVE
     if in_time and len(names) == 1 and result.code != "moved-by-others":
         found.append(f"somebody else has moved the machine, and the conductor says: {result.sentence}")

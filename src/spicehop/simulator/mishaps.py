@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from spicehop.migration.commands import ChannelKey
@@ -15,6 +15,9 @@ from spicehop.wire.migration_data import VERSION
 
 if TYPE_CHECKING:
     from spicehop.simulator.moving import MovingWorld
+
+SLOW_LINKS = "target's connections stalled 1 s"
+CLOSED = "direct link closed by the source's management"
 
 
 def _channel_mishaps() -> dict[str, Callable[[MovingWorld], None]]:
@@ -47,12 +50,17 @@ def _refuse(world: MovingWorld, seconds: float) -> None:
 
 def _hang(world: MovingWorld, seconds: float, *, guest: bool) -> None:
     """Nothing arrives for a while on connections to the target, those included that are made meanwhile."""
-    host, port = world.target.address
-    address = (host, port + 1000 if guest else port)
-    world.network.hanging[address] = world.clock.now + seconds
+    addresses = _guest_addresses(world) if guest else [world.target.address]
+    world.network.hanging |= dict.fromkeys(addresses, world.clock.now + seconds)
     for connection in world.network.connections:
-        if connection.address == address:
+        if connection.address in addresses:
             connection.stall(seconds)
+
+
+def _guest_addresses(world: MovingWorld) -> list[tuple[str, int]]:
+    """Where the target waits for a guest."""
+    found = world.network.addresses_of(world.target.name)
+    return [address for address in found if address[1] and address != world.target.address]
 
 
 def _link_slowly(world: MovingWorld, *, then_cancel: bool) -> None:
@@ -62,6 +70,15 @@ def _link_slowly(world: MovingWorld, *, then_cancel: bool) -> None:
         world.clock.after(world.random.uniform(0.3, 0.8), world.cancel)
     else:
         world.between_hosts("link stall")
+
+
+def _link_slowly_and_notice_later(world: MovingWorld) -> None:
+    """What the target says of the clients' links comes a little later than what they say themselves."""
+    seconds = world.random.choice((1.0, 3.0))
+    _hang(world, seconds, guest=False)
+    for connection in world.network.connections:
+        if not connection.address[1] and not connection.gone:
+            connection.stall(seconds + world.random.uniform(0.05, 0.5))
 
 
 def _tell_again(world: MovingWorld) -> None:
@@ -84,17 +101,33 @@ def _manage(world: MovingWorld, command: str, **arguments: object) -> None:
         world.source.perform(command, arguments, lambda answer: None)
 
 
+def _close_link(world: MovingWorld) -> None:
+    """Management closes the direct link, unless the source refuses that: then nothing has gone wrong."""
+
+    def answered(answer: object) -> None:
+        if isinstance(answer, Exception):
+            world.charges.remove(CLOSED)
+            world.went_wrong = [one for one in world.went_wrong if one[0] != CLOSED]
+
+    if world.source.alive:
+        world.source.perform("direct-link-close", {}, answered)
+
+
 def _migrate_again(world: MovingWorld) -> None:
     """The migration is cancelled, and begun again by somebody else while clients still link."""
     _hang(world, 14, guest=False)
     world.cancel()
-    port = world.target.address[1]
 
-    def again() -> None:
-        if world.source.alive and world.target.alive:
+    def found(answer: object) -> None:
+        addresses = answer.get("socket-address") if isinstance(answer, Mapping) else None
+        if addresses and world.source.alive:
             world.moved_by_others = True
             _tell_again(world)
-            _manage(world, "migrate", uri=f"tcp:{HOST}:{port + 1000}")
+            _manage(world, "migrate", uri=f"tcp:{HOST}:{addresses[0]['port']}")
+
+    def again() -> None:
+        if world.target.alive:
+            world.target.perform("query-migrate", {}, found)
 
     world.clock.after(2.5, again)
 
@@ -106,8 +139,7 @@ def _refuse_and_cancel(world: MovingWorld) -> None:
 
 def _be_silent(world: MovingWorld, seconds: float) -> None:
     """Connections on which a guest would come are neither made nor refused."""
-    host, port = world.target.address
-    world.network.silent[host, port + 1000] = world.clock.now + seconds
+    world.network.silent |= dict.fromkeys(_guest_addresses(world), world.clock.now + seconds)
 
 
 def _cut_all_but_main(world: MovingWorld) -> None:
@@ -169,17 +201,20 @@ MISHAPS: dict[str, Callable[[MovingWorld], None]] = {
     "clients told again": _tell_again,
     "clients link slowly, and the direct link stalls": lambda world: _link_slowly(world, then_cancel=False),
     "clients link slowly, and the migration is cancelled": lambda world: _link_slowly(world, then_cancel=True),
+    SLOW_LINKS: lambda world: _hang(world, 1, guest=False),
+    "clients link slowly, and the direct link a little later": _link_slowly_and_notice_later,
     "one connection stalled 2 s": lambda world: world.stall_any(2),
     "one connection stalled 12 s": lambda world: world.stall_any(12),
     "one connection stalled 40 s": lambda world: world.stall_any(40),
     "guest's connection cut": lambda world: world.between_hosts("guest cut"),
     "guest's connection fades": lambda world: world.between_hosts("guest fade"),
+    "guest's connection dies": lambda world: world.between_hosts("guest die"),
     "guest's connection stalls": lambda world: world.between_hosts("guest stall"),
     "direct link cut": lambda world: world.between_hosts("link cut"),
     "direct link fades": lambda world: world.between_hosts("link fade"),
     "direct link stalls": lambda world: world.between_hosts("link stall"),
     "direct link cut for good": lambda world: world.between_hosts("link cut for good"),
-    "direct link closed by the source's management": lambda world: _manage(world, "direct-link-close"),
+    CLOSED: lambda world: _close_link(world),
     "a stranger makes a direct link": lambda world: world.call_as_stranger(),
     "source told to quit": lambda world: _manage(world, "quit"),
     "target is silent for 60 s": lambda world: _be_silent(world, 60),
@@ -208,6 +243,7 @@ HARMLESS = frozenset(
         "one connection stalled 2 s",
         "guest's connection cut",
         "guest's connection fades",
+        "guest's connection dies",
         "guest's connection stalls",
         "source's control socket lost",
         "target's control socket lost",
@@ -216,8 +252,24 @@ HARMLESS = frozenset(
 )
 """Mishaps that may cost no session and no byte, as long as the guest lives on and sessions move seamlessly."""
 
-KEEP_SESSIONS = HARMLESS | {"direct link fades"}
+KEEP_SESSIONS = HARMLESS | {
+    "direct link cut",
+    "direct link fades",
+    "direct link cut for good",
+    CLOSED,
+    "guest cannot be loaded",
+    "guest is too large",
+    "target is silent for 60 s",
+}
 """Mishaps that may cost bytes and no session, as long as the guest lives on."""
 
-END_LINK = frozenset({"direct link cut for good", "direct link closed by the source's management"})
-"""Mishaps after which there is no direct link any more."""
+CLOSE_LINK = frozenset({"direct link cut for good", CLOSED})
+"""Mishaps after which there is no direct link any more, as the servers know at once."""
+STALL_LINK = frozenset(
+    {
+        "direct link stalls",
+        "direct link fades",
+        "clients link slowly, and the direct link stalls",
+    }
+)
+"""Mishaps after which what is on the direct link may not arrive: a source waits a second at most to hear of it."""

@@ -39,6 +39,8 @@ STRANGER = 90
 BEGIN = 1000.0
 MOST_AT_ONCE = 20_000
 """Steps at one moment that are no busy loop yet."""
+MOST_VIOLATIONS = 5
+"""A run with more of them is not gone on with."""
 TIME_LIMIT = 240.0
 """Virtual seconds after which every conductor must have ended."""
 BEGIN_HOP = (0.5, 0.7)
@@ -81,6 +83,10 @@ class Journey:
     """Seconds for which users work, for each hop."""
     bandwidth: int = 0
     """Bytes a second for the guest, which makes its way long; 0 for as many as there can be."""
+    late_until: float = 1.4
+    """Seconds from the begin until which late clients come."""
+    certificates: bool = True
+    """Whether the servers know each other on the direct link."""
 
     def __str__(self) -> str:
         carrier = "direct link" if self.direct else "through the client"
@@ -281,6 +287,11 @@ class MovingWorld:
         """By host, when its guest has stopped there; not of a host where it runs."""
         self.said: dict[str, str] = {}
         """By host, the status of the guest's migration that it told management last."""
+        self.completed_at: dict[str, float] = {}
+        """By host, when it has told that of its guest's last migration."""
+        self.handed_over_at: dict[str, float] = {}
+        """By host, when it has told that its sessions have left."""
+        self.died_at: dict[str, float] = {}
         self.begun: list[User] = []
         self.conductors: list[ConductorDriver] = []
         self._make_host = make_host
@@ -291,6 +302,10 @@ class MovingWorld:
         self.chaperons: list[Chaperon] = []
         self.strangers: list[Host] = []
         """Servers that are no part of the journey and call the target."""
+        self.strangers_heard: list[tuple[float, object]] = []
+        """When each had called, and what it was answered."""
+        self.went_wrong: list[tuple[str, float]] = []
+        """Each mishap, and when."""
         self.moved_by_others = False
         """Whether somebody else has told the source to migrate."""
         self._prepare_hop()
@@ -320,6 +335,7 @@ class MovingWorld:
                 incoming=incoming,
                 seamless=self.journey.seamless,
                 accepts_unannounced=self.journey.pause >= 0,
+                knows_source=self.journey.certificates,
                 text_size=self.journey.text_size,
                 net_test_bytes=min(256_000, TEST_PIECES * self.journey.conditions.largest_piece),
                 works_until=self.works_until,
@@ -327,12 +343,20 @@ class MovingWorld:
             )
         )
         host.listeners.append(partial(self._host_said, name))
-        host.on_death.append(lambda why: self.trace(name).record("host.ended", reason=why))
+        host.on_death.append(partial(self._host_ended, name))
         return host
 
     def _host_said(self, name: str, event: str, data: Mapping[str, object]) -> None:
         if event == "MIGRATION":
             self.said[name] = str(data.get("status"))
+            if self.said[name] == "completed":
+                self.completed_at[name] = self.clock.now
+        elif event == "SPICE_MIGRATE_COMPLETED":
+            self.handed_over_at[name] = self.clock.now
+
+    def _host_ended(self, name: str, why: str) -> None:
+        self.died_at[name] = self.clock.now
+        self.trace(name).record("host.ended", reason=why)
 
     def _prepare_hop(self) -> None:
         """Start the next target, and whoever manages the way there."""
@@ -461,7 +485,7 @@ class MovingWorld:
 
     def _run(self) -> MovingWorld:
         for user in self.users:
-            least, most = (0.5, 1.4) if user.late else (0.0, 0.1)
+            least, most = (0.5, self.journey.late_until) if user.late else (0.0, 0.1)
             self.clock.after(self.random.uniform(least, most), user.start)
         self.clock.after(self.random.uniform(*BEGIN_HOP), self._begin_hop)
         mishap = self.mishap
@@ -483,7 +507,7 @@ class MovingWorld:
             if hurried > MOST_AT_ONCE:
                 self.violated(f"something is done over and over at {self.clock.now - BEGIN:.6f} s")
                 return self
-            if len(self.violations) > 5:
+            if len(self.violations) > MOST_VIOLATIONS:
                 return self
             if rest is None and self.clock.now > self.works_until and self.hop_over:
                 rest = self.clock.now + REST
@@ -501,6 +525,7 @@ class MovingWorld:
     def _go_wrong(self, mishap: Mishap) -> None:
         self.trace("fault").record(f"fault.{mishap.name.replace(' ', '-')}")
         self.charges.append(mishap.name)
+        self.went_wrong.append((mishap.name, self.clock.now))
         MISHAPS[mishap.name](self)
 
     # -- what must hold at every moment -------------------------------------------------------------------------
@@ -571,6 +596,9 @@ class MovingWorld:
                     self._drop(connection)
                 case "fade":
                     self._fade(connection)
+                case "die":
+                    self.cut_connections.add(connection)
+                    connection.die_silently(60, 60)
                 case "stall":
                     connection.stall(self.random.choice((1.0, 5.0, 13.0, 35.0)))
 
@@ -586,7 +614,9 @@ class MovingWorld:
         """A server that nobody has asked makes a direct link to the target."""
         stranger = self._start_host(incoming=True, name="stranger")
         self.strangers.append(stranger)
-        stranger.perform("direct-link-connect", self.link_place, lambda answer: None)
+        now = self.clock.now
+        heard = self.strangers_heard.append
+        stranger.perform("direct-link-connect", self.link_place, lambda answer: heard((now, answer)))
 
     def cancel(self) -> None:
         """The user of the conductor wants the migration undone."""

@@ -5,10 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from spicehop.migration.conducting_result import Outcome
+from spicehop.migration.leaving import LEAVE_SECONDS, LINK_SECONDS, NOTICE_SECONDS
+from spicehop.simulator.drivers import Handed
 from spicehop.simulator.judging import gaps, unexpected
-from spicehop.simulator.mishaps import END_LINK, HARMLESS, KEEP_SESSIONS
+from spicehop.simulator.mishaps import CLOSE_LINK, CLOSED, HARMLESS, KEEP_SESSIONS, SLOW_LINKS, STALL_LINK
 from spicehop.simulator.moving import CLIENT_MUST_END, PORT_KEY, MovingWorld, User
-from spicehop.simulator.network import Connection
+from spicehop.trace import Record
+
+CLOSED_BY = "management has closed it"
+FIRST = "host 0"
+TOLD = CLOSE_LINK | {f"{channel} cut at the target" for channel in ("main", "port", "inputs", "display", "cursor")}
+"""Mishaps after which the source can still tell each client where to go."""
+NO_TARGET = frozenset(
+    {
+        "target refuses clients",
+        "target refuses clients for 1 s",
+        "target's connections stalled 14 s",
+        "clients link slowly, and the direct link a little later",
+        "clients link slowly, and the direct link stalls",
+    }
+)
+"""Mishaps for which clients link the target late, or not at all."""
+MOST_MORE = 1.5
+"""Seconds that a source waits for its target to say that all is there, and some."""
+AT_ONCE = 0.1
+"""Seconds, beside the time that a message takes there and back."""
 
 
 def judge_journey(world: MovingWorld) -> list[str]:
@@ -23,6 +44,8 @@ def judge_journey(world: MovingWorld) -> list[str]:
         if not user.is_astray and not any(charge.startswith("inputs") for charge in world.charges):
             found += _judge_keys(world, user)  # a client presses held keys again when it gets its channel back
     found += _judge_agent(world)
+    found += _judge_link(world)
+    found += _judge_haste(world)
     found += _judge_reports(world)
     return found
 
@@ -36,9 +59,13 @@ def _guest_is_lost(world: MovingWorld) -> bool:
     return world.last_running is None or not world.last_running.runs
 
 
-def _is_excused(world: MovingWorld, connection: Connection) -> bool:
+def _is_excused(world: MovingWorld, handed: Handed) -> bool:
     killed = {host.address for host in world.hosts if host.death == "killed"}
-    return connection in world.cut_connections or connection.address in killed
+    if handed.connection in world.cut_connections or handed.connection.address in killed:
+        return True
+    # What a client has said last at the source may still be there, or on the direct link.
+    closed = [time for name, time in world.went_wrong if name in CLOSE_LINK]
+    return not STALL_LINK.isdisjoint(world.charges) or any(handed.time < time for time in closed)
 
 
 def _name(user: User) -> str:
@@ -85,8 +112,6 @@ def _judge_port(world: MovingWorld) -> list[str]:
     towards = gaps(sent, arrived)
     if towards.fault:
         found.append(f"port towards the guest: {towards.fault}")
-    # What a client has said last at the source may still be there when the direct link ends for good.
-    excuse = excuse or not END_LINK.isdisjoint(world.charges)
     unexcused = [] if excuse else _unexcused(world, user, towards.missing)
     if unexcused:
         size = sum(end - start for start, end in unexcused)
@@ -101,7 +126,7 @@ def _judge_port(world: MovingWorld) -> list[str]:
 
 def _unexcused(world: MovingWorld, user: User, missing: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     """The parts of what is missing that no killed host and no cut connection had."""
-    pieces = [one for one in user.driver.handed if one.size and not _is_excused(world, one.connection)]
+    pieces = [one for one in user.driver.handed if one.size and not _is_excused(world, one)]
     found = []
     for start, end in missing:
         for piece in pieces:
@@ -131,7 +156,7 @@ def _judge_keys(world: MovingWorld, user: User) -> list[str]:
     lost += user.presses[place:]
     if _guest_is_lost(world):
         return []
-    excused = {one.key for one in user.driver.handed if one.key and _is_excused(world, one.connection)}
+    excused = {one.key for one in user.driver.handed if one.key and _is_excused(world, one)}
     found = []
     unexplained = [code for code in lost if code not in excused]
     if unexplained:
@@ -172,6 +197,117 @@ def _judge_agent(world: MovingWorld) -> list[str]:
     return found
 
 
+def _judge_link(world: MovingWorld) -> list[str]:
+    """Who is at an end of the direct link learns of its end at once, and why it ended."""
+    found: list[str] = []
+    told = [one for one in world.records if one.event.startswith("direct-link.")]
+    trip = 2 * (world.journey.conditions.latency + world.journey.conditions.jitter)
+    if len(world.went_wrong) != 1:
+        return found if world.went_wrong else _judge_farewells(told, trip)
+    (name, time) = world.went_wrong[0]
+    quick = [one for one in told if time <= one.time <= time + AT_ONCE + trip]
+    ends = {
+        one.party: str(one.detail.get("reason"))
+        for one in quick
+        if one.event in ("direct-link.ended", "direct-link.failed", "direct-link.refused")
+    }
+    open_to = {one.party: one.event == "direct-link.opened" for one in told if one.time <= time}
+    if name == CLOSED:
+        if any(one.event == "direct-link.opened" and one.party == FIRST and one.time > time for one in told):
+            found.append("a direct link is made that management wants no more")
+        for party, is_open in open_to.items():
+            if is_open and CLOSED_BY not in ends.get(party, ""):
+                found.append(f"{party} is not told that management has closed the direct link: {ends.get(party)}")
+    if name.startswith("direct link cut") and world.cut_connections:
+        until = time + AT_ONCE + trip
+        both = {host.name for host in world.hosts[:2] if world.died_at.get(host.name, until + 1) > until}
+        found += [
+            f"{one} does not notice that the direct link is cut" for one in both if open_to.get(one) and one not in ends
+        ]
+        if not any(open_to.values()) and not both <= ends.keys():
+            found.append("it is not noticed at both ends that the direct link is cut before it is open")
+    for called, answer in world.strangers_heard:
+        taken = any(open_to.values()) and not world.journey.certificates
+        if taken and called == time and "another source is here" not in str(answer):
+            found.append(f"a stranger that calls the target, which has a source, is answered: {answer}")
+    return found
+
+
+def _judge_farewells(told: list[Record], trip: float) -> list[str]:
+    """A target hears from its source why that ends the link, and not from the network."""
+    ended = [one for one in told if one.event == "direct-link.ended"]
+    said = [
+        one for one in ended if one.detail.get("role") == "source" and one.detail.get("reason") == "the server ends"
+    ]
+    heard = [one for one in ended if one.detail.get("role") == "target"]
+    found = []
+    for one in said:
+        later = [other for other in heard if other.time >= one.time]
+        if later and (later[0].time > one.time + AT_ONCE + trip or later[0].detail.get("reason") != "the server ends"):
+            found.append(f"{one.party} ends the direct link because it ends itself, and the target does not hear that")
+    return found
+
+
+def _judge_haste(world: MovingWorld) -> list[str]:
+    """Who cannot link the target is sent there as soon as the guest is there and the source knows both; who has linked
+    it moves so, if late.
+    """
+    found: list[str] = []
+    for user in world.begun if TOLD.issuperset(world.charges) else ():
+        reasons = [one.reason for one in user.driver.outcomes if one.reason.startswith("the source was lost")]
+        found += [f"{_name(user)} is not told where to go, but sent away: {one}" for one in reasons]
+    moved, handed_over = world.completed_at.get(FIRST), world.handed_over_at.get(FIRST)
+    until = moved + LEAVE_SECONDS + MOST_MORE if moved is not None else float("inf")
+    clients_are_named = world.conductor.begun or bool(world.chaperons)
+    if (
+        (handed_over is None or handed_over > until)
+        and clients_are_named
+        and world.died_at.get(FIRST, float("inf")) > until
+    ):
+        found.append(
+            f"{FIRST} has not told within {LEAVE_SECONDS:g} s of its guest's going that its sessions have left"
+        )
+    if moved is None or len(world.conductors) > 1 or not NO_TARGET.issuperset(world.charges):
+        return found
+    trip = 2 * (world.journey.conditions.latency + world.journey.conditions.jitter)
+    links = [one for one in world.network.connections if not one.address[1] and one.near.name == FIRST]
+    link_stalls_until = max((one.stalled_until for one in links), default=float("inf"))
+    directly = 0
+    for user in world.begun:
+        told = [one for one in world.records if one.party == f"client {user.number + 1}"]
+        failed = [one.time for one in told if one.event == "migration.connect-error"]
+        sent = [one.time for one in told if one.event == "migration.switch-host"]
+        linked = [one for one in told if one.event == "migration.connected"]
+        schemes = [outcome.scheme for outcome in user.driver.outcomes]
+        in_time = bool(linked) and linked[0].time < moved + LINK_SECONDS - AT_ONCE - trip
+        if in_time and schemes and linked[0].detail.get("scheme") != schemes[0]:
+            found.append(f"{_name(user)} has linked the target, if late, and moves by {schemes[0]}")
+        if linked and link_stalls_until < linked[0].time + NOTICE_SECONDS - AT_ONCE - trip and schemes == ["seamless"]:
+            directly += 1
+        if not in_time and not failed and sent and sent[0] > moved + LINK_SECONDS + AT_ONCE + trip:
+            found.append(f"{_name(user)} has not linked the target, and is told late where that is")
+        if len(failed) == 1 and sent and sent[0] > max(failed[0], moved) + AT_ONCE + trip:
+            late = sent[0] - max(failed[0], moved)
+            found.append(f"{_name(user)} cannot link the target, and is sent there {late:.1f} s after the guest")
+    came = [record.detail.get("reason") for record in world.records if record.event == "server.client-arrived"]
+    if came.count("seamless, host to host") < directly:
+        found.append(f"the target has said of {directly} clients that they are linked, and not all move host to host")
+    return found
+
+
+def _judge_state_ahead(world: MovingWorld) -> list[str]:
+    """Host to host a client is told to go when the guest has moved, and not when its state has been there and back."""
+    found = []
+    moved = world.completed_at.get(FIRST, float("inf"))
+    for user in world.begun:
+        party = f"client {user.number + 1}"
+        told = [one.time for one in world.records if one.party == party and one.event == "channel.migrate"]
+        if told and not user.late and told[0] - moved > 2.5 * world.journey.conditions.latency:
+            late = told[0] - moved
+            found.append(f"nothing went wrong, and {_name(user)} is told to go {late:.4f} s after the guest has moved")
+    return found
+
+
 def _judge_reports(world: MovingWorld) -> list[str]:
     """What management says is so."""
     found: list[str] = []
@@ -188,6 +324,10 @@ def _judge_reports(world: MovingWorld) -> list[str]:
         stays = not world.source.death and not world.moved_by_others
         if result.outcome is Outcome.ROLLED_BACK and not world.source.runs and stays:
             found.append("the conductor says that the machine is at the source, and it does not run there")
+    if world.journey.pause < 0 and {SLOW_LINKS}.issuperset(world.charges):
+        # The conductor has the target let in who comes while it waits for others, or for the guest.
+        failed = [record for record in world.records if record.event == "migration.connect-error"]
+        found += [f"{one.party} cannot go to the target: {one.detail.get('reason')}" for one in failed]
     if world.mishap is None:
         if world.outcome not in ("moved", "moved-with-loss" if world.journey.late else "moved"):
             found.append(f"nothing went wrong, and the migration ended so: {world.outcome}")
@@ -199,6 +339,7 @@ def _judge_reports(world: MovingWorld) -> list[str]:
             direct = came.count("seamless, host to host")
             if direct < world.journey.clients * len(world.conductors):
                 found.append(f"nothing went wrong, there is a direct link, and {direct} clients moved host to host")
+            found += _judge_state_ahead(world)
         wanted = "seamless" if world.journey.seamless else "semi-seamless"
         for user in world.begun:
             schemes = [outcome.scheme for outcome in user.driver.outcomes]

@@ -260,6 +260,10 @@ class Network:
         """Nobody answers there any more."""
         self._listeners.pop(address, None)
 
+    def addresses_of(self, name: str) -> list[tuple[str, int]]:
+        """Where somebody listens."""
+        return [address for address, (who, _) in self._listeners.items() if who == name]
+
     def answers(self, address: tuple[str, int]) -> bool:
         """Whether somebody answers there."""
         return address in self._listeners and address not in self.refusing

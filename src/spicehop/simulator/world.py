@@ -34,6 +34,8 @@ PORT_KEY = (ChannelType.PORT, 1)
 BEGIN = 1000.0
 MOST_AT_ONCE = 5000
 """Steps at one moment that are no busy loop yet."""
+MOST_VIOLATIONS = 5
+"""A run with more of them is not gone on with."""
 TIME_LIMIT = 240.0
 """Virtual seconds after which everything must have come to rest."""
 CODES = tuple(range(1, 0x7F))
@@ -137,6 +139,8 @@ class World:
         """What may have cost bytes or keys: faults, and a scheme that carries no state."""
         self.last_link: float | None = None
         """When the present target's last channel was linked before the machine moved."""
+        self.resumed_at: float | None = None
+        """When the machine has begun to run at the present target."""
         self.moved_by_others = False
         self.went_wrong: list[tuple[str, State, float]] = []
         """Each fault, in which state it met the conductor, and when."""
@@ -178,7 +182,7 @@ class World:
     def _prepare_hop(self) -> None:
         """Start the next target, and a conductor for the way there."""
         self.qemus.append(self._qemu(TARGETS[self.situation.targets](self._config), incoming=True))
-        self.last_link = None
+        self.last_link = self.resumed_at = None
         self.target.listeners.append(partial(self._target_said, self.target))
         plan = Plan(
             seamless=self._config.seamless,
@@ -195,6 +199,8 @@ class World:
     def _target_said(self, target: ModelQemu, event: str, data: Mapping[str, object]) -> None:
         if event == "SPICE_INITIALIZED" and target is self.target and not self.conductor.machine.memory.linked:
             self.last_link = self.clock.now
+        if event == "RESUME" and target is self.target:
+            self.resumed_at = self.clock.now
 
     def _hop_on(self) -> None:
         """Once a migration has gone well, the next one may follow."""
@@ -260,7 +266,7 @@ class World:
             if hurried > MOST_AT_ONCE:
                 self._violated(f"something is done over and over at {self.clock.now - BEGIN:.6f} s")
                 return self
-            if len(self.violations) > 5:
+            if len(self.violations) > MOST_VIOLATIONS:
                 return self
         if self.clock.next_time is not None:
             self.violations.append(f"something still goes on after {TIME_LIMIT:g} s")
