@@ -281,6 +281,19 @@ def _leaving_directly() -> Iterator[Aim]:
     yield from _aims(
         (FOR_GOOD, CLOSED), "channel", "HoldingBack MigrateQueued AwaitingFlushMark HandedOver", direct=YES
     )
+    ended = tuple(_aims((FOR_GOOD, FOR_GOOD), table, "HandingOverChannels"))
+    yield from _aims(
+        ("port stalled 14 s at the source",),
+        "conducting",
+        "LaunchingMigration",
+        then=ended,
+        direct=YES,
+        pause=CONDUCTED,
+        bandwidth=LONG_WAY,
+        conditions=(Conditions(0.001, 0.001, 1, 20_000),),
+        write_interval=(0.02,),
+        largest_write=(40_000,),
+    )
     table = "arriving"
     yield from _aims((FOR_GOOD, CLOSED, LEAVE), table, "AwaitingClient", direct=YES)
     yield from _aims(("source killed", "main fades at the source"), table, "AwaitingClient", direct=YES)
