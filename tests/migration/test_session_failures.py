@@ -269,6 +269,19 @@ def test_a_hand_over_that_crosses_its_cancel_is_ignored() -> None:
     works(stage, source)
 
 
+def test_a_hand_over_that_its_cancel_overtakes_is_ignored() -> None:
+    """The source has told other channels to go, and main to stay, and main hears of it first."""
+    stage, source, _ = ready()
+    source.say("main:0", main.MigrateCancel())
+    assert stage.session.state is ClientState.SETTLED
+    source.say("port:1", base.Migrate(1), vmc.VmcData(b"goes on"))
+    assert source.heard_names("port:1") == ["MIGRATE_FLUSH_MARK"]
+    source.say("display:0", base.Migrate(1), display.Mark())
+    assert port_of(stage).bytes_delivered == 7
+    assert stage.lost == []
+    works(stage, source)
+
+
 def test_a_kept_connection_that_ends_before_cancel_is_linked_again() -> None:
     stage, source, _ = ready()
     hand_over(source, "port:1", "inputs:0")

@@ -360,6 +360,15 @@ def test_a_qemu_that_does_not_answer_is_lost() -> None:
     )
 
 
+def test_a_source_that_does_not_answer_quit_was_not_seen_to_end() -> None:
+    stage = Stage()
+    stage.mute.add((SOURCE, "quit"))
+    result = stage.run()
+    assert result.outcome is Outcome.MOVED
+    assert not result.source_ended
+    assert result.sentence.endswith("The source is told to end, but was not seen to.")
+
+
 def test_a_target_that_falls_silent_while_the_source_is_checked_does_not_hold_it_up() -> None:
     stage = Stage()
     stage.on["migrate"] = lambda: (
