@@ -132,7 +132,8 @@ async def test_a_client_is_sent_on_where_the_target_lives(tmp_path: Path, monkey
         assert len(cuts) == 1
         assert outcome["outcome"] == "moved"
         there = pair.target.server.sessions
-        await until(lambda: [one.initialized and (3, 0) in one.channels for one in there] == [True], "it has begun anew")
+        await until(lambda: [one.initialized for one in there] == [True], "it has begun anew")
+        await until(lambda: (3, 0) in next(iter(there)).channels, "it can type")
         await type_on(client, [0x1E])
         await until(lambda: pressed(pair.source, pair.target) == [0x1E], "the key is there")
 
@@ -159,3 +160,20 @@ async def test_management_cannot_close_it_under_sessions(tmp_path: Path, monkeyp
         assert refusals == ["refused", "refused"]
         await pair.source.control.direct_link.hang_up()
         assert pair.source.control.direct_link.link is None
+
+
+async def test_the_event_waits_for_the_target_to_have_all_and_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spicehop.migration.leaving.LEAVE_SECONDS", 1000.0)
+    async with (
+        moving_pair(tmp_path, direct=True) as pair,
+        spicehop.connect(f"spice://127.0.0.1:{pair.source.server.port}"),
+        spicehop.connect(f"spice://127.0.0.1:{pair.source.server.port}"),
+    ):
+        await pair.name_target(2)
+        pair.move()
+        await until(lambda: bool(pair.source.completed()), "the clients are gone")
+        clients = pair.source.completed()[0]["clients"]
+        assert [(one["outcome"], one["carrier"]) for one in clients] == [("moved", "direct")] * 2  # type: ignore[attr-defined]
+        assert pair.target.server.arrivals.link_in_use is False

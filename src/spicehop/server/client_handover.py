@@ -298,16 +298,15 @@ class ClientHandover:
         """The target says something."""
         if not isinstance(message, FromTarget):
             return
-        session = self._server.sessions.find(message.connection_id)
-        leaving = None if session is None else self._leaving.get(session)
         if isinstance(message, SessionHere | SessionRefused):
             self._unconfirmed.pop(message.connection_id, None)
             self._server.wake()
-            if leaving is not None:
-                self._confirmed.add(message.connection_id)
+            if any(session.connection_id == message.connection_id for session in self._leaving):
+                self._confirmed.add(message.connection_id)  # its client may have closed all of its connections already
+        session = self._server.sessions.find(message.connection_id)
         if session is None:
             return
-        now = self._server.clock()
+        now, leaving = self._server.clock(), self._leaving.get(session)
         match message:
             case SessionExpected():
                 if self._offered.pop(session, None) is not None and self.target is not None:
