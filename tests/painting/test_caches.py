@@ -93,3 +93,31 @@ def test_a_palette_of_another_server_is_known_by_its_id():
     assert other.find((1, 2)) is None
     assert other.find((1, 2, 3)) == palette
     assert other.find((1, 2)) == palette
+
+
+@given(
+    st.lists(
+        st.builds(
+            CachedImage,
+            st.integers(1, 10**6),
+            st.integers(64, 130),
+            st.integers(64, 130),
+            st.sampled_from([(), (7,), (8, 7)]),
+        ),
+        unique_by=lambda image: image.image_id,
+        max_size=20,
+    )
+)
+def test_images_restored_at_once_are_those_put_one_by_one(images):
+    images = [image for image in images if len(image.tiles) in (0, (image.width // 64) * (image.height // 64))]
+    one_by_one, at_once = ImageCache(10**7), ImageCache(10**7)
+    for image in images:
+        one_by_one.put(image)
+    at_once.restore(images)
+    for cache in (one_by_one, at_once):
+        assert list(cache) == images
+    assert at_once.pixels == one_by_one.pixels
+    assert [at_once.place(digest) for digest in (7, 8)] == [one_by_one.place(digest) for digest in (7, 8)]
+    at_once.capacity = one_by_one.capacity = one_by_one.pixels
+    extra = CachedImage(2 * 10**6, 64, 64)
+    assert at_once.put(extra) == one_by_one.put(extra)

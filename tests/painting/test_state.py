@@ -60,6 +60,56 @@ def test_one_changed_square_is_all_that_is_sent():
     watcher.assert_same()
 
 
+def test_a_glimpse_is_one_small_part_and_the_rest_follows():
+    screen = Screen(512, 320)
+    screen.noise(Box(0, 0, 512, 320))
+    watcher = Watcher(screen)
+    watcher.begin()
+    migrate(watcher)
+    screen.noise(Box(0, 0, 512, 192))
+    screen.fill(Box(448, 256, 500, 300), (1, 2, 3))
+    watcher.receive(watcher.painter.glimpse(screen.pixels, watcher.now))
+    assert [message.base.box for message in watcher.received] == [display.Rect(256, 448, 320, 512)]
+    shown = watcher.painter.image_bytes
+    watcher.paint(complete=False)
+    assert all(message.base.box.bottom <= 192 for message in watcher.received)
+    assert 512 * 192 * 3 < watcher.painter.image_bytes - shown
+    watcher.assert_same()
+    assert watcher.painter.glimpse(screen.pixels, watcher.now) == []
+
+
+def test_nobody_has_a_glimpse_of_another_size_or_of_nothing():
+    screen = Screen(512, 320)
+    watcher = Watcher(screen)
+    assert watcher.painter.glimpse(screen.pixels, watcher.now) == []
+    watcher.begin()
+    migrate(watcher)
+    screen.resize(320, 200)
+    assert watcher.painter.glimpse(screen.pixels, watcher.now) == []
+    watcher.paint(complete=False)
+    watcher.assert_same()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(0, 2**20), max_size=12), st.sampled_from([PaintSettings(), PaintSettings(video=Video.ALL)]))
+def test_after_a_glimpse_the_client_shows_the_guests_pixels(acts, chosen):
+    screen = Screen(300, 200)
+    watcher = Watcher(screen, chosen)
+    watcher.begin()
+    for act in acts[:6]:
+        screen.act(act)
+        watcher.pending += screen.take()
+        watcher.paint()
+    migrate(watcher, chosen)
+    for act in acts[6:]:
+        screen.act(act)
+    screen.take()
+    watcher.receive(watcher.painter.glimpse(screen.pixels, watcher.now))
+    watcher.paint(complete=False)
+    watcher.settle()
+    watcher.assert_same()
+
+
 def test_cached_images_are_referred_to():
     screen = Screen(512, 320)
     watcher = Watcher(screen)
@@ -165,9 +215,9 @@ def test_a_full_view_fits_the_envelope():
     assert watcher.view.images.pixels > 15 * 2**20
     state = watcher.view.state()
     assert len(state.encode()) < ENVELOPE // 4
-    small = state.within(3000)
-    assert len(small.encode()) <= 3000
-    ClientView.restored(small)
+    small = state.encode_within(3000)
+    assert len(small) <= 3000
+    ClientView.restored(ViewState.decode(small))
 
 
 def test_what_is_left_out_of_a_small_state_is_only_sent_again():
@@ -175,7 +225,7 @@ def test_what_is_left_out_of_a_small_state_is_only_sent_again():
     screen.noise(Box(0, 0, 512, 320))
     watcher = Watcher(screen)
     watcher.begin()
-    watcher.view = ClientView.restored(watcher.view.state().within(100), CAPABILITIES)
+    watcher.view = ClientView.restored(ViewState.decode(watcher.view.state().encode_within(100)), CAPABILITIES)
     watcher.painter = Painter(watcher.view, PaintSettings(), SharedImages())
     watcher.paint()
     watcher.assert_same()

@@ -43,7 +43,9 @@ class StateSource(Protocol):
         """The state of one channel."""
 
     def view_state(self, number: int) -> ViewState | None:
-        """What the client has of the display of that channel; None when it has not begun."""
+        """What the client has of the display of that channel; None when it has not begun. The same object as long as
+        the client has said nothing that changes it.
+        """
 
     def window(self, number: int, since: int) -> tuple[bytes, int]:
         """The GLZ window of that display's client as far as it is younger than the image `since`, and the id of the
@@ -101,7 +103,8 @@ class ThroughClient(Carrier):
         self._riding: dict[ChannelKey, ServingState] = {}
         displays = sorted(key for key in keys if key[0] == ChannelType.DISPLAY)
         self._carrier = displays[0] if displays else MAIN
-        self._has_rehearsed = False
+        self._encoded: dict[int, tuple[ViewState, bytes]] | None = None
+        """By display, its view when the channels were told to go."""
 
     def begin(self) -> None:
         for key, machine in self._leaving().items():
@@ -118,9 +121,8 @@ class ThroughClient(Carrier):
     def progress(self) -> None:
         """Give their state to those whose turn it is."""
         leaving = self._leaving()
-        if not self._has_rehearsed and leaving and self._all_told(leaving):
-            self._has_rehearsed = True
-            self._rehearse(leaving)
+        if self._encoded is None and leaving and self._all_told(leaving):
+            self._encoded = self._encode_views(leaving)
         for key, machine in leaving.items():
             if machine.departure is DepartureStep.FLUSHED and (key != self._carrier or self._may_carry(leaving)):
                 self._given.add(key)
@@ -131,12 +133,15 @@ class ThroughClient(Carrier):
         waits = (DepartureStep.STAYING, DepartureStep.MIGRATE_QUEUED)
         return all(key == MAIN or machine.departure not in waits for key, machine in leaving.items())
 
-    def _rehearse(self, leaving: Mapping[ChannelKey, ServerChannel]) -> None:
-        """Save the views for nobody: the client takes its time to answer, and the second time is a quarter as long."""
-        for kind, number in leaving:
-            view = self._source.view_state(number) if kind == ChannelType.DISPLAY else None
-            if view is not None:
-                _enveloped(SessionState({}, {number: view}), VIEW_BYTES)
+    def _encode_views(self, leaving: Mapping[ChannelKey, ServerChannel]) -> dict[int, tuple[ViewState, bytes]]:
+        """While the client takes its time to answer. Its last words may still change a view, which then is another."""
+        views = {number: self._source.view_state(number) for kind, number in leaving if kind == ChannelType.DISPLAY}
+        share = self._view_bytes
+        return {number: (view, view.encode_within(share)) for number, view in views.items() if view is not None}
+
+    @property
+    def _view_bytes(self) -> int:
+        return VIEW_BYTES // max(1, sum(kind == ChannelType.DISPLAY for kind, _ in self._keys))
 
     def _may_carry(self, leaving: Mapping[ChannelKey, ServerChannel]) -> bool:
         """The carrier goes when it is known what rides with it."""
@@ -165,8 +170,10 @@ class ThroughClient(Carrier):
                 view = self._source.view_state(key[1])
                 layout = _layout(lambda: libspice.layout_of_display(state, view))
                 views = {key[1]: view} if view is not None else {}
-                share = VIEW_BYTES // max(1, sum(kind == ChannelType.DISPLAY for kind, _ in self._keys))
-                return layout + _enveloped(SessionState(self._riders(key) | {key: state}, views), share)
+                before = (self._encoded or {}).get(key[1])
+                known = {key[1]: before[1]} if before is not None and before[0] is view else None
+                whole = SessionState(self._riders(key) | {key: state}, views)
+                return layout + _enveloped(whole, self._view_bytes, known)
             case InputsState():
                 layout = libspice.layout_of_inputs(state)
                 body = layout + _enveloped(SessionState({key: state}))
@@ -209,8 +216,11 @@ def _layout(make: Callable[[], bytes]) -> bytes:
         return b""
 
 
-def _enveloped(state: SessionState, view_bytes: int | None = None) -> bytes:
-    return envelope.encode(sections(state, view_bytes=view_bytes), limit=MOST_ENVELOPE)
+def _enveloped(
+    state: SessionState, view_bytes: int | None = None, encoded_views: Mapping[int, bytes] | None = None
+) -> bytes:
+    parts = sections(state, view_bytes=view_bytes, encoded_views=encoded_views)
+    return envelope.encode(parts, limit=MOST_ENVELOPE)
 
 
 Devices = TypeVar("Devices", PipeState, SmartcardState)

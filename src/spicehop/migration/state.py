@@ -145,12 +145,18 @@ def prepare() -> None:
             _ = part_class.layout().reader
 
 
-def sections(state: SessionState, *, view_bytes: int | None = None) -> list[Section]:
-    """All parts of a state; a view has at most `view_bytes` where that can be, for all views together."""
+def sections(
+    state: SessionState, *, view_bytes: int | None = None, encoded_views: Mapping[int, bytes] | None = None
+) -> list[Section]:
+    """All parts of a state; a view has at most `view_bytes` where that can be, for all views together.
+    `encoded_views` are the bytes of views that are encoded already.
+    """
     found = [_section(_KINDS[key[0]], key, _encoded(one)) for key, one in sorted(state.channels.items())]
     for number, view in sorted(state.views.items()):
-        lean = view if view_bytes is None else view.within(view_bytes // len(state.views))
-        found.append(_section(Kind.VIEW, (ChannelType.DISPLAY, number), lean.encode()))
+        data = (encoded_views or {}).get(number)
+        if data is None:
+            data = view.encode() if view_bytes is None else view.encode_within(view_bytes // len(state.views))
+        found.append(_section(Kind.VIEW, (ChannelType.DISPLAY, number), data))
     found += [_section(Kind.WINDOW, (ChannelType.DISPLAY, number), data) for number, data in state.windows.items()]
     if state.handed is not None:
         channels = layouts.ChannelsPart(tuple(sorted(state.handed)))

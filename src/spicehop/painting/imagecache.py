@@ -7,7 +7,7 @@ a session moves to. A cached image also serves for each whole tile inside it.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from spicehop.painting.digests import TILE, Digests
@@ -95,6 +95,15 @@ class ImageCache:
         for digest, place in image.places():
             self._places[digest] = place
         return dropped
+
+    def restore(self, images: Iterable[CachedImage]) -> None:
+        """Have exactly these, the least recently used first; they are other images, and fit. `put` for each would take
+        three times as long, while a client waits.
+        """
+        self._images = OrderedDict([(image.image_id, image) for image in images])
+        self.pixels = sum([image.width * image.height for image in self._images.values()])
+        tiled = [image for image in self._images.values() if image.tiles]
+        self._places = {digest: place for image in tiled for digest, place in image.places()}
 
     def clear(self) -> None:
         """The client has forgotten everything."""

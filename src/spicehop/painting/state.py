@@ -120,19 +120,21 @@ class ViewState(Structure):
     palettes: Annotated[tuple[int, ...], Array("Q", count="H")]
     streams: Annotated[tuple[StreamState, ...], Array(StreamState, count="B")]
 
-    def within(self, limit: int) -> ViewState:
-        """The same in at most `limit` bytes, where that can be: first images lose their tiles, then off-screen surfaces
-        and at last the primary their digests. What is left out is only sent again when it is needed.
+    def encode_within(self, limit: int) -> bytes:
+        """In at most `limit` bytes, where that can be: first images lose their tiles, then off-screen surfaces and at
+        last the primary their digests. What is left out is only sent again when it is needed.
         """
-        lean = self
-        if len(lean.encode()) <= limit:
-            return lean
-        lean = replace(lean, images=tuple([image._replace(digests=b"") for image in lean.images]))
+        data = self.encode()
+        if len(data) <= limit:
+            return data
+        lean = replace(self, images=tuple([image._replace(digests=b"") for image in self.images]))
         for keep in (1, 0):
-            if len(lean.encode()) > limit:
-                surfaces = [_without_digests(state) for state in lean.surfaces[keep:]]
-                lean = replace(lean, surfaces=(*lean.surfaces[:keep], *surfaces))
-        return lean
+            data = lean.encode()
+            if len(data) <= limit:
+                return data
+            surfaces = [_without_digests(state) for state in lean.surfaces[keep:]]
+            lean = replace(lean, surfaces=(*lean.surfaces[:keep], *surfaces))
+        return lean.encode()
 
 
 def check(state: ViewState) -> None:

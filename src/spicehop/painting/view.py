@@ -162,8 +162,7 @@ class ClientView:
             view.glz = GlzDictionary(state.glz_window, next_id=state.glz_next_id)
         for surface in state.surfaces:
             view.surfaces[surface.surface_id] = SurfaceView.restored(surface)
-        for image in state.images:
-            view.images.put(_image(image))
+        view.images.restore([_image(image) for image in state.images])
         for unique in state.palettes:
             view.palettes.restore(unique)
         view.streams.refused = set(state.refused_codecs)
@@ -183,7 +182,7 @@ def _image(state: ImageState) -> CachedImage:
     if not width or not height or not image_id:
         raise ProtocolError("a display's state has an image without pixels or id")
     if not digests:
-        return CachedImage(image_id, width, height)
+        return CachedImage._make((image_id, width, height, ()))
     count = (height // TILE) * (width // TILE)
     if len(digests) != 8 * count:
         raise ProtocolError("a display's state has digests for another number of tiles")

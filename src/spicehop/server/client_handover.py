@@ -59,6 +59,8 @@ class LeavingServed:
         self._server = server
         self._session = session
         self._wall_clock = wall_clock
+        self._views: dict[int, tuple[int, ViewState]] = {}
+        """By display, its view while the session stands still, and what the feed had heard of the client then."""
 
     @property
     def connection_id(self) -> int:
@@ -90,7 +92,13 @@ class LeavingServed:
     def view_state(self, number: int) -> ViewState | None:
         """Part of `LeavingClient`."""
         feed = self._session.feeds.get(number)
-        return feed.painter.view.state() if feed is not None and feed.painter.view.has_begun else None
+        if feed is None or not feed.painter.view.has_begun:
+            return None
+        heard, state = self._views.get(number, (-1, None))
+        if not self._session.standing or heard != feed.heard or state is None:
+            state = feed.painter.view.state()
+            self._views[number] = feed.heard, state
+        return state
 
     def window(self, number: int, since: int) -> tuple[bytes, int]:
         """Part of `LeavingClient`."""
@@ -111,6 +119,7 @@ class LeavingServed:
         if main is not None:
             self._server.agent.hand_out(self._session.number, main)
         self._session.standing = True
+        self._views.clear()
 
     def go_on(self) -> None:
         """Part of `LeavingClient`."""

@@ -36,6 +36,8 @@ class ScreenFeed:
         self.painter = Painter(view, settings, shared)
         self.frames = 0
         """Frames that were made."""
+        self.heard = 0
+        """Messages of the client; they and frames are all that changes its view."""
         self._changes: list[DisplayChange] = []
         self._complete = True
         self._dirty = True
@@ -56,6 +58,7 @@ class ScreenFeed:
 
     def begun(self, init: display.Init, now: float) -> None:
         """The client has said what caches it has."""
+        self.heard += 1
         self.painter.client_message(init, now)
         self._dirty = True
 
@@ -72,6 +75,7 @@ class ScreenFeed:
 
     def message(self, message: Message, now: float) -> None:
         """The client said something else."""
+        self.heard += 1
         self.painter.client_message(message, now)
 
     def paint(self, now: float, interval: float) -> None:
