@@ -5,6 +5,7 @@ It is `simulator.hosts.MakeHost`. What `spicehop serve` does in `server.running`
 
 from __future__ import annotations
 
+import asyncio
 from asyncio import Task
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
@@ -171,11 +172,22 @@ class SimulatedServer:
             found.append(f"{len(self.server.input_gate._held)} events of input are held from a guest that runs")
         return found
 
+    def failures(self) -> list[str]:
+        """What tasks have raised that only a fault of ours raises; nobody may have asked them."""
+        tasks = [one for one in tuple(asyncio.tasks._all_tasks) if one.get_loop() is self.loop]  # type: ignore[attr-defined]
+        errors = [one.exception() for one in tasks if one.done() and not one.cancelled()]
+        return [f"a task has failed: {error}" for error in errors if isinstance(error, StateError)]
+
     def kept(self) -> int:
         """Things that the server keeps for clients: events, messages, sessions."""
         held = len(self.server.input_gate._held)
         queued = sum(machine.bytes_queued for session in self.server.sessions for machine in session.machines())
         return held * 16 + queued
+
+    def coming(self) -> dict[int, str]:
+        """Clients on their way here."""
+        sessions = [one for one in self.server.sessions if one.arrival is not None and not one.ended]
+        return {one.number: one.arrival.state.value for one in sessions if one.arrival is not None}
 
     def ends(self, kind: int) -> list[End]:
         """The connections of that kind of channel."""

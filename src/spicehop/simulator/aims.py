@@ -230,7 +230,7 @@ def _leaving() -> Iterator[Aim]:
     yield from _aims((LEAVE, CANCELLED, CANCELLED), *linking, waits=(0.0, 1.0), seamless=NO, **alone)
     yield from _aims((LEAVE,), table, "Linked", seamless=NO, **alone)
     yield from _aims((LEAVE,), table, "LinkedSeamless HandingOverChannels HandingOverMain", **alone)
-    yield from _aims((REFUSED,) * 2, *linking)
+    yield from _aims((REFUSED,) * 2, *linking, hops=ONE)
     unlinked = tuple(_aims((LEAVE, CANCELLED), table, "NotLinked"))
     yield from _aims((REFUSED,), *linking, then=unlinked, **alone)
     leaves = tuple(_aims((LEAVE,), table, "CalledBack"))
@@ -245,7 +245,7 @@ def _leaving() -> Iterator[Aim]:
         pause=CONDUCTED,
     )
     late = "target's connections stalled 14 s"
-    yield from _aims((late,), *linking, pause=(-1.0, 0.0), seamless=(True, False))
+    yield from _aims((late, late), *linking, pause=(-1.0, 0.0), seamless=(True, False), hops=ONE)
     gone = tuple(_aims((LEAVE,), table, "AwaitingLateLink"))
     yield from _aims((late,), *linking, pause=(0.0,), then=gone, **alone)
     both = "clients link slowly, and the direct link stalls"
@@ -281,7 +281,7 @@ def _leaving_directly() -> Iterator[Aim]:
     yield from _aims(
         (FOR_GOOD, CLOSED), "channel", "HoldingBack MigrateQueued AwaitingFlushMark HandedOver", direct=YES
     )
-    ended = tuple(_aims((FOR_GOOD, FOR_GOOD), table, "HandingOverChannels"))
+    ended = tuple(_aims((FOR_GOOD, FOR_GOOD, "target killed", LEAVE), table, "HandingOverChannels"))
     yield from _aims(
         ("port stalled 14 s at the source",),
         "conducting",

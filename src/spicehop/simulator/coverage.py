@@ -118,6 +118,7 @@ def counted() -> Iterator[dict[str, Counter[Row]]]:
 @contextmanager
 def without_row(table: str, row: Row) -> Iterator[None]:
     """Meanwhile that row is not there."""
+    prepare()
     tables = [TABLES[table], *(one for name, one in _watched.items() if name == table)]
     before = dict(TABLES[table])
     for one in tables:

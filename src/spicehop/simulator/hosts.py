@@ -119,8 +119,14 @@ class Host(Protocol):
     def unfinished(self) -> list[str]:
         """What is still under way, in words; nothing when the server is at rest."""
 
+    def failures(self) -> list[str]:
+        """What has gone wrong in the process that has not shown so far; nothing when nothing has."""
+
     def kept(self) -> int:
         """Bytes that are kept for clients."""
+
+    def coming(self) -> dict[int, str]:
+        """By number of their sessions, clients that come from elsewhere, and how far they are."""
 
     def ends(self, kind: int) -> list[End]:
         """Its ends of the connections of that kind of channel."""

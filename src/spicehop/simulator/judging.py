@@ -16,6 +16,8 @@ from spicehop.trace import Record
 
 CANCEL = "conductor cancelled"
 QUICKLY = 0.05
+MOST_SWITCHING = 5.0
+"""Seconds from the first channel's swap to the last; more than a machine's load and a few round trips."""
 MOST_AFTER_HANDOVER = 5.0
 """Seconds from SPICE_MIGRATE_COMPLETED to the conductor's end."""
 MOST_AFTER_CANCEL = 4.0
@@ -188,6 +190,8 @@ def _judge_reports(world: World) -> list[str]:
         found.append(f"nothing went wrong, and the conductor says: {result.sentence}")
     if world.undisturbed and world.situation.targets == "alike":
         schemes = [outcome.scheme for outcome in world.client.outcomes]
+        slow = [one for one in world.client.outcomes if one.finished - one.switched > MOST_SWITCHING]
+        found += [f"nothing went wrong, and the client switches for more than {MOST_SWITCHING:g} s" for _ in slow]
         if schemes != [world.situation.scheme] * world.situation.hops:
             found.append(f"nothing went wrong, and the client moved by {schemes}, not {world.situation.scheme}")
     return found

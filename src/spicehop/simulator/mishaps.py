@@ -126,7 +126,7 @@ def _migrate_again(world: MovingWorld) -> None:
             _manage(world, "migrate", uri=f"tcp:{HOST}:{addresses[0]['port']}")
 
     def again() -> None:
-        if world.target.alive:
+        if world.target.alive and world.journey.pause < 0:  # else somebody would have to tell it to continue
             world.target.perform("query-migrate", {}, found)
 
     world.clock.after(2.5, again)

@@ -13,6 +13,7 @@ from functools import partial
 from random import Random
 
 from spicehop.channels.vmc import VmcChannel
+from spicehop.migration.arriving import FOLLOW_SECONDS, STATE_SECONDS, ArrivingState
 from spicehop.migration.client import ClientState
 from spicehop.migration.commands import Address
 from spicehop.migration.conducting_events import Plan
@@ -53,6 +54,13 @@ TEST_PIECES = 15
 """Of the network's largest pieces so many measure a client's link."""
 MOST_KEPT = 16 * 1024 * 1024
 """Bytes that a server may keep for clients; they are not given so many."""
+LOOK_SECONDS = 0.5
+"""How often clients that come are looked at."""
+MOST_COMING = {
+    ArrivingState.PARTLY_HERE.value: STATE_SECONDS + 1.5,
+    ArrivingState.FOLLOWING.value: FOLLOW_SECONDS + 1.5,
+}
+"""By how far a client is that comes, for how many seconds it may be so."""
 CLIENT_MUST_END = frozenset(
     {ClientState.LINKING_TARGET, ClientState.SWITCHING, ClientState.AWAITING_TARGET_INIT, ClientState.SWITCHING_HOST}
 )
@@ -300,6 +308,7 @@ class MovingWorld:
         self.hosts = [self._start_host(incoming=False)]
         self.users = [User(self, number, late=number >= journey.clients) for number in range(self._clients)]
         self.chaperons: list[Chaperon] = []
+        self._coming_since: dict[tuple[str, int, str], float] = {}
         self.strangers: list[Host] = []
         """Servers that are no part of the journey and call the target."""
         self.strangers_heard: list[tuple[float, object]] = []
@@ -493,11 +502,14 @@ class MovingWorld:
             self.clock.after(mishap.time, partial(self._go_wrong, mishap))
         limit = BEGIN + TIME_LIMIT
         rest: float | None = None
-        hurried = 0
+        next_look, hurried = 0.0, 0
         while (coming := self.clock.next_time) is not None and coming <= (rest or limit):
             if self.mishap is not None and self.clock.steps == self.mishap.step >= 0:
                 self._go_wrong(self.mishap)
             before = self.clock.now
+            if coming >= next_look:
+                self._check_arrivals(coming)
+                next_look = coming + LOOK_SECONDS
             self.clock.step()
             if self.clock.steps % 256 == 0:
                 self._check_memory()
@@ -545,6 +557,19 @@ class MovingWorld:
                 self.violated(f"{host.name}: {fault}")
         if self.conductors and self.conductor.waits_for_ever:
             self.violated(f"the conductor waits in {self.conductor.machine.state.value} without a deadline")
+
+    def _check_arrivals(self, until: float) -> None:
+        """Who comes by halves is sent away some time; nothing happens before `until`."""
+        seen = {
+            (host.name, number, state): self._coming_since.get((host.name, number, state), self.clock.now)
+            for host in self.hosts
+            if host.alive
+            for number, state in host.coming().items()
+        }
+        self._coming_since = seen
+        for (name, _, state), since in seen.items():
+            if until - since > MOST_COMING.get(state, float("inf")):
+                self.violated(f"a client comes to {name}, and is {state} for {until - since:.1f} s")
 
     def _check_memory(self) -> None:
         for host in self.hosts:

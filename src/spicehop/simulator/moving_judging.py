@@ -7,14 +7,17 @@ from collections.abc import Iterable
 from spicehop.migration.conducting_result import Outcome
 from spicehop.migration.leaving import LEAVE_SECONDS, LINK_SECONDS, NOTICE_SECONDS
 from spicehop.simulator.drivers import Handed
-from spicehop.simulator.judging import gaps, unexpected
+from spicehop.simulator.judging import MOST_SWITCHING, gaps, unexpected
 from spicehop.simulator.mishaps import CLOSE_LINK, CLOSED, HARMLESS, KEEP_SESSIONS, SLOW_LINKS, STALL_LINK
 from spicehop.simulator.moving import CLIENT_MUST_END, PORT_KEY, MovingWorld, User
 from spicehop.trace import Record
 
 CLOSED_BY = "management has closed it"
 FIRST = "host 0"
-TOLD = CLOSE_LINK | {f"{channel} cut at the target" for channel in ("main", "port", "inputs", "display", "cursor")}
+TOLD = CLOSE_LINK | {
+    "port stalled 14 s at the source",
+    *(f"{channel} cut at the target" for channel in ("main", "port", "inputs", "display", "cursor")),
+}
 """Mishaps after which the source can still tell each client where to go."""
 NO_TARGET = frozenset(
     {
@@ -63,9 +66,11 @@ def _is_excused(world: MovingWorld, handed: Handed) -> bool:
     killed = {host.address for host in world.hosts if host.death == "killed"}
     if handed.connection in world.cut_connections or handed.connection.address in killed:
         return True
-    # What a client has said last at the source may still be there, or on the direct link.
+    # What a client has said last at the source may still be there, or on the direct link; so may what it says before it
+    # hears that it is to go.
+    trip = 2 * (world.journey.conditions.latency + world.journey.conditions.jitter)
     closed = [time for name, time in world.went_wrong if name in CLOSE_LINK]
-    return not STALL_LINK.isdisjoint(world.charges) or any(handed.time < time for time in closed)
+    return not STALL_LINK.isdisjoint(world.charges) or any(handed.time < time + trip for time in closed)
 
 
 def _name(user: User) -> str:
@@ -75,8 +80,9 @@ def _name(user: User) -> str:
 def _judge_rest(world: MovingWorld) -> list[str]:
     """Nobody waits for something that nobody will bring, and every session is where the guest is, or closed."""
     failed = {str(record.detail.get("reason", "")) for record in world.records}
-    found = [one for one in sorted(failed) if one.startswith("the server failed")]
+    found = [one for one in sorted(failed) if one.startswith(("the server failed", "the guest failed"))]
     for host in world.hosts:
+        found += [f"{host.name}: {what}" for what in host.failures()]
         if host.guest.dropped and "management stops the source" not in world.charges:
             found.append(f"{len(host.guest.dropped)} presses were given to the guest at {host.name} that stood still")
         if host.alive:
@@ -284,7 +290,7 @@ def _judge_haste(world: MovingWorld) -> list[str]:
             found.append(f"{_name(user)} has linked the target, if late, and moves by {schemes[0]}")
         if linked and link_stalls_until < linked[0].time + NOTICE_SECONDS - AT_ONCE - trip and schemes == ["seamless"]:
             directly += 1
-        if not in_time and not failed and sent and sent[0] > moved + LINK_SECONDS + AT_ONCE + trip:
+        if not in_time and sent and sent[0] > moved + LINK_SECONDS + AT_ONCE + trip:
             found.append(f"{_name(user)} has not linked the target, and is told late where that is")
         if len(failed) == 1 and sent and sent[0] > max(failed[0], moved) + AT_ONCE + trip:
             late = sent[0] - max(failed[0], moved)
@@ -343,6 +349,8 @@ def _judge_reports(world: MovingWorld) -> list[str]:
         wanted = "seamless" if world.journey.seamless else "semi-seamless"
         for user in world.begun:
             schemes = [outcome.scheme for outcome in user.driver.outcomes]
+            slow = [one for one in user.driver.outcomes if one.finished - one.switched > MOST_SWITCHING]
+            found += [f"nothing went wrong, and {_name(user)} switches for {MOST_SWITCHING:g} s" for _ in slow]
             if not user.late and schemes != [wanted] * len(world.conductors):
                 reasons = "; ".join(outcome.reason for outcome in user.driver.outcomes)
                 found.append(f"nothing went wrong, and {_name(user)} moved by {schemes}: {reasons}")
