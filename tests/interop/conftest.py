@@ -34,7 +34,7 @@ def report(record_property: Report) -> Report:
 
     def show(name: str, figure: object) -> None:
         print(f"{name}: {figure}")
-        record_property(name, figure)
+        record_property(name, str(figure))  # a worker of pytest-xdist hands on nothing but plain values
 
     return show
 
