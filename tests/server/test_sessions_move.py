@@ -13,8 +13,11 @@ from waiting import until
 
 import spicehop
 from spicehop.channels.serving.display import ServerDisplay
+from spicehop.migration.arriving import RestoredChannel
 from spicehop.migration.handing_direct import HostToHost
 from spicehop.migration.leaving import ClientTarget
+from spicehop.server.arrivals import ArrivalDesk
+from spicehop.server.session import ServedSession
 from spicehop.wire import base, main
 from spicehop.wire.constants import ChannelType, LinkResult
 from spicehop.wire.layout import Message
@@ -302,3 +305,31 @@ async def test_a_client_that_ends_while_the_target_is_asked_for_it_is_waited_for
         assert not pair.source.handover._leaving
         pair.move()
         await until(lambda: bool(pair.source.completed()), "SPICE_MIGRATE_COMPLETED")
+
+
+@BOTH
+async def test_a_fault_of_ours_at_the_target_costs_one_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, direct: bool
+) -> None:
+    restore = ArrivalDesk._restore
+    faulty: list[int] = []
+
+    def failing(desk: ArrivalDesk, session: ServedSession, restored: RestoredChannel, now: float) -> None:
+        if session.connection_id in faulty:
+            raise RuntimeError("planted")
+        restore(desk, session, restored, now)
+
+    monkeypatch.setattr(ArrivalDesk, "_restore", failing)
+    async with moving_pair(tmp_path, direct=direct) as pair:
+        uri = f"spice://127.0.0.1:{pair.source.server.port}"
+        async with spicehop.connect(uri) as unlucky:
+            (session,) = pair.source.server.sessions
+            faulty.append(session.connection_id)
+            async with spicehop.connect(uri) as client:
+                await pair.name_target(2)
+                pair.move()
+                await until(lambda: bool(pair.source.completed()), "the clients are gone", timeout=20)
+                await until(lambda: len(pair.target.server.sessions) == 1, "one is lost")
+                await type_on(client, [0x1E])
+                await until(lambda: pressed(pair.source, pair.target) == [0x1E], "the other goes on")
+                await until(lambda: unlucky.closed or bool(unlucky.lost_channels))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -104,6 +105,16 @@ class Interruption:
     waiting: set[ServedSession]
 
 
+@contextlib.contextmanager
+def _at_its_own_cost(session: ServedSession) -> Iterator[None]:
+    """A fault of ours costs one session, and not the server."""
+    try:
+        yield
+    except Exception as error:
+        logging.getLogger(__name__).exception("the session %d could not arrive", session.number)
+        session.abandon(f"the server failed: {type(error).__name__}")
+
+
 class ArrivalDesk:
     """Does what `ArrivingSession` says."""
 
@@ -188,10 +199,12 @@ class ArrivalDesk:
             early, self._early = self._early, []
             for session, served, body in early:
                 if not session.ended and not served.gone:
-                    self._state_came(session, served, body)
-        for session in self._host.sessions:
-            if session.arrival is not None and session.arrival.handle_timer(now) is not None:
-                session.abandon("its state, or the client itself, has not come in time")
+                    with _at_its_own_cost(session):
+                        self._state_came(session, served, body)
+        for session in tuple(self._host.sessions):
+            with _at_its_own_cost(session):
+                if session.arrival is not None and session.arrival.handle_timer(now) is not None:
+                    session.abandon("its state, or the client itself, has not come in time")
 
     def next_deadline(self) -> float | None:
         """When the next client's state must be here."""
@@ -416,9 +429,10 @@ class ArrivalDesk:
         self._rehearsal_due &= not self._handed
         for session, handed in tuple(self._handed.items()):
             del self._handed[session]
-            self._restore_all(session, handed.state)
-            for key, data in handed.late:
-                self._came_late(session, key, data)
+            with _at_its_own_cost(session):
+                self._restore_all(session, handed.state)
+                for key, data in handed.late:
+                    self._came_late(session, key, data)
         self._host.wake()
 
     def _give_what_is_left(self, state: SessionState) -> None:
