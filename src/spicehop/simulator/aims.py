@@ -92,7 +92,7 @@ def _conducting() -> Iterator[Aim]:
     back = tuple(_aims((*ANY, SOURCE_REFUSES), table, BACK))
     yield from _aims((CANCEL,), table, "MigratingMachine", then=back)
     releasing = tuple(_aims((*ANY, SOURCE_REFUSES, "source's QMP hangs 20 s"), table, "ReleasingClients"))
-    yield from _aims((CANCEL,), table, "LinkPause", then=releasing)
+    yield from _aims((CANCEL, CANCEL), table, "LinkPause", then=releasing)
     resuming = tuple(_aims((*ANY, SOURCE_REFUSES), table, "ResumingSource"))
     yield from _aims((PAUSED,), table, "MigratingMachine", then=resuming)
     refuses_late = tuple(_aims((SOURCE_REFUSES,), table, "CancellingMigration", waits=(10.0,)))
@@ -234,7 +234,7 @@ def _leaving() -> Iterator[Aim]:
     unlinked = tuple(_aims((LEAVE, CANCELLED), table, "NotLinked"))
     yield from _aims((REFUSED,), *linking, then=unlinked, **alone)
     leaves = tuple(_aims((LEAVE,), table, "CalledBack"))
-    yield from _aims((CANCELLED,), *linking, then=leaves, **alone)
+    yield from _aims((CANCELLED,) * 3, *linking, then=leaves, **alone)
     yield from _aims(
         (
             "target refuses clients, and the migration is cancelled",
