@@ -148,8 +148,6 @@ def _table() -> dict[tuple[LeavingState, LeavingInput], tuple[LeavingAction, Lea
         (states.HANDING_CHANNELS, inputs.LINK_LOST): (actions.TAKE_BACK, states.STAYS),
         # The guest is there, and what the client says on the channels that have gone cannot be passed on.
         (states.HANDING_CHANNELS, inputs.LINK_LOST_ALONE): (actions.TAKE_BACK_AND_SWITCH, states.GOING),
-        (states.HANDING_MAIN, inputs.LINK_LOST): (actions.NOTE, states.HANDING_MAIN),
-        (states.GOING, inputs.LINK_LOST): (actions.NOTE, states.GOING),
     }
     for state in states:
         if state not in (states.GOING, states.GONE, states.STAYS):
