@@ -217,7 +217,8 @@ def _judge_link(world: MovingWorld) -> list[str]:
         for one in quick
         if one.event in ("direct-link.ended", "direct-link.failed", "direct-link.refused")
     }
-    open_to = {one.party: one.event == "direct-link.opened" for one in told if one.time <= time}
+    # What is told at the moment itself is told because of it.
+    open_to = {one.party: one.event == "direct-link.opened" for one in told if one.time < time}
     if name == CLOSED:
         if any(one.event == "direct-link.opened" and one.party == FIRST and one.time > time for one in told):
             found.append("a direct link is made that management wants no more")
@@ -226,7 +227,8 @@ def _judge_link(world: MovingWorld) -> list[str]:
                 found.append(f"{party} is not told that management has closed the direct link: {ends.get(party)}")
     if name.startswith("direct link cut") and world.cut_connections:
         until = time + AT_ONCE + trip
-        both = {host.name for host in world.hosts[:2] if world.died_at.get(host.name, until + 1) > until}
+        pair = [host for host in world.hosts if open_to.get(host.name)] or world.hosts[:2]
+        both = {host.name for host in pair if world.died_at.get(host.name, until + 1) > until}
         found += [
             f"{one} does not notice that the direct link is cut" for one in both if open_to.get(one) and one not in ends
         ]
