@@ -236,6 +236,8 @@ class ProcessLoop(asyncio.AbstractEventLoop):
             protocol.connection_made(transport)
         else:
             self.call_soon(protocol.connection_made, transport)
+        if end.closed:  # before anybody had taken it
+            self.call_soon(transport.connection_lost, end, end.reason)
         return transport
 
     def forget(self, transport: EndTransport) -> None:

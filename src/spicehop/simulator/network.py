@@ -52,6 +52,8 @@ class End:
         self.owner: Reader | None = None
         self.peer: End = self
         self.closed = False
+        self.reason = ""
+        """Why it is closed, where the network has closed it."""
         self.reading = True
         self.on_writable: Callable[[], None] | None = None
         """Called when a full window has room again."""
@@ -115,6 +117,7 @@ class End:
         if self.closed:
             return
         self.closed = True
+        self.reason = reason
         self._forget_arrived()
         self._backlog.clear()
         if self.owner is not None:
