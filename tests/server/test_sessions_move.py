@@ -13,6 +13,7 @@ from waiting import until
 
 import spicehop
 from spicehop.channels.serving.display import ServerDisplay
+from spicehop.errors import OperationError
 from spicehop.migration.arriving import RestoredChannel
 from spicehop.migration.handing_direct import HostToHost
 from spicehop.migration.leaving import ClientTarget
@@ -117,6 +118,8 @@ async def test_a_session_comes_back_when_the_target_dies_before_main_has_gone(
         pair.move()
         (session,) = pair.source.server.sessions
         await until(lambda: handed(pair, session.connection_id) == len(session.channels) - 1, "all but main have gone")
+        with pytest.raises(OperationError, match="on their way"):
+            await pair.name_target()
         await pair.target.server.listeners.close()
         for served in [one for each in pair.target.server.sessions for one in each.channels.values()]:
             served.stream.abort()

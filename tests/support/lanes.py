@@ -29,7 +29,7 @@ COMPUTING = (
 )
 """No clock runs in these: they may be as slow as they like."""
 SOCIABLE = (
-    *("tests/interop/test_demo.py", "tests/interop/test_client_migration.py"),
+    "tests/interop/test_client_migration.py",
     *("tests/interop/test_libspice_at_one_end.py", "tests/interop/test_serve_agent_cut.py"),
     *("tests/interop/test_conductor.py", "tests/interop/test_examples.py", "tests/interop/test_guest.py"),
     *("tests/interop/test_pictures.py", "tests/interop/test_serve_conducted.py", "tests/interop/test_serve_control.py"),

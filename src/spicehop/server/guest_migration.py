@@ -107,7 +107,12 @@ class GuestMigration:
             self._leaving.machine.settings = self._settings()
 
     def name_client_target(self, target: ClientTarget) -> None:
-        """Where clients are sent when the guest has moved; counts for the next migration."""
+        """Where clients are sent when the guest has moved; counts for the next migration.
+
+        `OperationError` while clients are on their way after a guest that has moved.
+        """
+        if self.handover.guest_is_gone:
+            raise OperationError("The guest has moved, and its clients are on their way")
         self.handover.begin(target)
 
     def announce_clients(self, connection_ids: Sequence[int]) -> None:

@@ -31,6 +31,8 @@ NO_TARGET = frozenset(
 """Mishaps for which clients link the target late, or not at all."""
 MOST_MORE = 1.5
 """Seconds that a source waits for its target to say that all is there, and some."""
+KEYS_HELD = 8
+"""So many presses after its own a key may still be held."""
 AT_ONCE = 0.1
 """Seconds, beside the time that a message takes there and back."""
 
@@ -142,6 +144,10 @@ def _unexcused(world: MovingWorld, user: User, missing: Iterable[tuple[int, int]
     return found
 
 
+def _at(presses: list[int], place: int) -> int | None:
+    return presses[place] if place < len(presses) else None
+
+
 def _judge_keys(world: MovingWorld, user: User) -> list[str]:
     if world.last_running is None:
         return []
@@ -151,8 +157,12 @@ def _judge_keys(world: MovingWorld, user: User) -> list[str]:
     mine = set(user.presses)
     place = 0
     lost: list[int] = []
+    # Whom the target awaits in vain it lets go of its keys for; who comes all the same presses them again.
+    comes_late = any(word in charge for charge in world.charges for word in ("14 s", "40 s", "fades"))
     for code in (one for one in guest.pressed if one in mine):
         start = place
+        if comes_late and code in user.presses[max(0, place - KEYS_HELD) : place] and code != _at(user.presses, place):
+            continue
         while place < len(user.presses) and user.presses[place] != code:
             place += 1
         if place == len(user.presses):
