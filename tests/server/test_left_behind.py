@@ -23,7 +23,7 @@ from spicehop.server.left_behind import LEFT_INPUT, take_leftovers, with_leftove
 from spicehop.server.session import ServedSession
 from spicehop.wire import envelope
 from spicehop.wire.constants import ChannelType
-from spicehop.wire.direct_link import SessionHanded
+from spicehop.wire.direct_link import SessionHanded, SessionWithdrawn
 from spicehop.wire.envelope import Section
 
 SHIFT, KEY_A = 0x2A, 0x1E
@@ -126,6 +126,33 @@ async def test_a_client_ends_when_its_state_is_at_the_target_and_the_guest_is_no
                 return came == keys and max((total.size for total in log.port_totals), default=0) == 10_000
 
             await until(arrived, "all is there")
+
+
+async def test_what_the_source_takes_back_is_left_to_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when its client has closed its links here before the target hears of that: else it would come twice."""
+    async with moving_pair(tmp_path, direct=True) as pair:
+        migration = pair.source.control.migration
+        migration.change_capabilities({"pause-before-switchover": True})
+        async with spicehop.connect(f"spice://127.0.0.1:{pair.source.server.port}") as client:
+            await pair.name_target()
+            pair.move()
+            await until(lambda: migration.describe().get("status") == "pre-switchover")
+            client.keyboard.down(KEY_A)
+            await asyncio.sleep(0.1)
+            handed_over = ArrivalDesk._handed_over
+            left: list[int] = []
+
+            def lose(desk: ArrivalDesk, session: ServedSession, message: SessionHanded) -> None:
+                handed_over(desk, session, message)
+                session.abandon("it stays")
+                left.append(len(desk._orphaned))
+                desk.link_message(SessionWithdrawn(session.connection_id, "the guest stays"))
+                left.append(len(desk._orphaned))
+
+            monkeypatch.setattr(ArrivalDesk, "_handed_over", lose)
+            migration.go_on("pre-switchover")
+            await until(lambda: bool(left), "the state has come")
+            assert left == [1, 0]
 
 
 async def test_no_device_is_free_while_the_guest_goes(tmp_path: Path) -> None:

@@ -125,8 +125,10 @@ class ArrivalDesk:
         """Clients that the source announces over the direct link, by connection id, with the channels they have."""
         self._handed: dict[ServedSession, Handed] = {}
         """What waits for the guest."""
-        self._orphaned: list[SessionState] = []
-        """The same of clients that are gone meanwhile: what they have left for the guest waits for it."""
+        self._orphaned: dict[int, SessionState] = {}
+        """The same of clients that are gone meanwhile, by connection id: what they have left for the guest waits for it
+        as long as the source does not take it back.
+        """
         self._windows: dict[tuple[int, int], GlzDictionary] = {}
         """GLZ windows that have come, by connection id and display."""
         self._views: dict[tuple[int, int], tuple[ViewState, ClientView]] = {}
@@ -178,7 +180,7 @@ class ArrivalDesk:
         """A client that was to come is gone."""
         handed = self._handed.pop(session, None)
         if handed is not None:
-            self._orphaned.append(handed.state)
+            self._orphaned[session.connection_id] = handed.state
         for kept in (self._windows, self._views):
             for key in [key for key in kept if key[0] == session.connection_id]:
                 del kept[key]
@@ -355,6 +357,8 @@ class ArrivalDesk:
         if isinstance(message, link.SessionOffered):
             self._offered(message)
             return
+        if isinstance(message, link.SessionWithdrawn):
+            self._orphaned.pop(message.connection_id, None)
         session = self._host.sessions.find(message.connection_id) if isinstance(message, link.FromSource) else None
         if session is None or session.arrival is None:
             if isinstance(message, link.SessionHanded | link.SessionResumed):
@@ -422,7 +426,7 @@ class ArrivalDesk:
         """The guest is here: sessions whose state waits for it go on."""
         self._guest_is_here = True
         self.held.guest_came(self._host.clock())
-        for state in self._orphaned:
+        for state in self._orphaned.values():
             self._give_what_is_left(state)
         self._orphaned.clear()
         self._rehearsal_due = any(one.arrival is not None and one.arrival.seamless for one in self._host.sessions)

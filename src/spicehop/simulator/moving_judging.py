@@ -15,7 +15,6 @@ from spicehop.trace import Record
 CLOSED_BY = "management has closed it"
 FIRST = "host 0"
 TOLD = CLOSE_LINK | {
-    "port stalled 14 s at the source",
     *(f"{channel} cut at the target" for channel in ("main", "port", "inputs", "display", "cursor")),
 }
 """Mishaps after which the source can still tell each client where to go."""
@@ -144,6 +143,13 @@ def _unexcused(world: MovingWorld, user: User, missing: Iterable[tuple[int, int]
     return found
 
 
+def _comes_late(world: MovingWorld) -> bool:
+    """Whether a client has come later than a target waits for it."""
+    arrivals = [record.time for record in world.records if record.event == "server.client-arrived"]
+    moved = sorted(world.completed_at.values())
+    return any(time - max((one for one in moved if one <= time), default=time) > LEAVE_SECONDS for time in arrivals)
+
+
 def _at(presses: list[int], place: int) -> int | None:
     return presses[place] if place < len(presses) else None
 
@@ -158,7 +164,7 @@ def _judge_keys(world: MovingWorld, user: User) -> list[str]:
     place = 0
     lost: list[int] = []
     # Whom the target awaits in vain it lets go of its keys for; who comes all the same presses them again.
-    comes_late = any(word in charge for charge in world.charges for word in ("14 s", "40 s", "fades"))
+    comes_late = _comes_late(world)
     for code in (one for one in guest.pressed if one in mine):
         start = place
         if comes_late and code in user.presses[max(0, place - KEYS_HELD) : place] and code != _at(user.presses, place):
