@@ -29,13 +29,12 @@ COMPUTING = (
 )
 """No clock runs in these: they may be as slow as they like."""
 SOCIABLE = (
-    "tests/interop/test_client_migration.py",
     *("tests/interop/test_libspice_at_one_end.py", "tests/interop/test_serve_agent_cut.py"),
     *("tests/interop/test_conductor.py", "tests/interop/test_examples.py", "tests/interop/test_guest.py"),
     *("tests/interop/test_pictures.py", "tests/interop/test_serve_conducted.py", "tests/interop/test_serve_control.py"),
     *("tests/interop/test_serve_moves.py", "tests/interop/test_serve_viewer.py", "tests/interop/test_serve_memory.py"),
     *("tests/interop/test_serve_vdagent.py", "tests/interop/test_libspice_target.py", "tests/interop/test_commands.py"),
-    *("tests/interop/test_client_tls.py", "tests/interop/test_relay.py"),
+    "tests/interop/test_relay.py",
     *("tests/server/", "tests/cli/", "tests/client/", "tests/conductor/", "tests/demo/", "tests/transport/"),
 )
 """These bear one other test beside them, and are begun in this order: what takes longest comes first."""
