@@ -210,12 +210,18 @@ async def test_a_link_that_was_cut_is_made_anew(servers: tuple[Server, Server], 
     assert not source.keeper.may_call_again  # it is of no use
 
 
-async def test_nobody_calls_again_where_the_target_is_gone(servers: tuple[Server, Server], tmp_path: Path) -> None:
+async def left_alone(servers: tuple[Server, Server], tmp_path: Path) -> Server:
+    """A source whose target is gone."""
     source, target = servers
     await target.keeper.listen(f"unix:{tmp_path / 'link'}", None)
     await source.keeper.connect(f"unix:{tmp_path / 'link'}", None)
     await target.keeper.close()
     await until(lambda: source.keeper.link is None)
+    return source
+
+
+async def test_nobody_calls_again_where_the_target_is_gone(servers: tuple[Server, Server], tmp_path: Path) -> None:
+    source = await left_alone(servers, tmp_path)
     with pytest.raises(ConnectError, match="no direct link"):
         await source.keeper.call_again()
     assert source.role == ("none", False)
@@ -223,11 +229,7 @@ async def test_nobody_calls_again_where_the_target_is_gone(servers: tuple[Server
 
 
 async def test_management_that_closes_it_wants_no_other(servers: tuple[Server, Server], tmp_path: Path) -> None:
-    source, target = servers
-    await target.keeper.listen(f"unix:{tmp_path / 'link'}", None)
-    await source.keeper.connect(f"unix:{tmp_path / 'link'}", None)
-    await target.keeper.close()
-    await until(lambda: source.keeper.link is None)
+    source = await left_alone(servers, tmp_path)
     await source.keeper.close()
     assert not source.keeper.may_call_again
     with pytest.raises(ConnectError, match="management"):
