@@ -5,7 +5,6 @@ It is `simulator.hosts.MakeHost`. What `spicehop serve` does in `server.running`
 
 from __future__ import annotations
 
-import asyncio
 from asyncio import Task
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
@@ -174,8 +173,7 @@ class SimulatedServer:
 
     def failures(self) -> list[str]:
         """What tasks have raised that only a fault of ours raises; nobody may have asked them."""
-        tasks = [one for one in tuple(asyncio.tasks._all_tasks) if one.get_loop() is self.loop]  # type: ignore[attr-defined]
-        errors = [one.exception() for one in tasks if one.done() and not one.cancelled()]
+        errors = [one.exception() for one in tuple(self.loop.tasks) if one.done() and not one.cancelled()]
         return [f"a task has failed: {error}" for error in errors if isinstance(error, StateError)]
 
     def kept(self) -> int:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context
 from functools import partial
 from typing import Any, cast
+from weakref import WeakSet
 
 from spicehop.simulator.clock import Appointment, VirtualClock
 from spicehop.simulator.network import End, Network
@@ -35,6 +36,8 @@ class ProcessLoop(asyncio.AbstractEventLoop):
         self.faults: list[str] = []
         """What went wrong in this process without being handled, in sentences."""
         self.on_fault: Callable[[], None] = lambda: None
+        self.tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
+        """Its tasks that somebody still holds, those at an end among them."""
         self._clock: VirtualClock = network.clock
         self._timers: dict[_Timer, Appointment] = {}
         self._transports: dict[EndTransport, None] = {}
@@ -138,7 +141,9 @@ class ProcessLoop(asyncio.AbstractEventLoop):
         return asyncio.Future(loop=self)
 
     def create_task(self, coro: Any, *, name: str | None = None, context: Context | None = None) -> asyncio.Task[Any]:
-        return asyncio.Task(coro, loop=self, name=name, context=context)
+        task = asyncio.Task(coro, loop=self, name=name, context=context)
+        self.tasks.add(task)
+        return task
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
         """At once: a simulation has no other threads."""
