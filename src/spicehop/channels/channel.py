@@ -347,10 +347,15 @@ class ClientChannel:
         """Queue a message; it goes to whichever server has the channel when its turn comes."""
         self._queue.append(message)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether there is anything for `take`, now or later."""
+        return bool(self._queue)
+
     def drain(self, now: float, limit: int = 65536) -> bytes:
         """Bytes to write now, at most one message more than `limit`; empty when there is nothing to send."""
         connection = self._connection
-        if connection is None:
+        if connection is None or not (self.waiting or connection.replies or connection.first or self._flush_due):
             return b""
         message = self._next_to_write(connection, now)
         if message is None:

@@ -232,6 +232,10 @@ class InputsChannel(ClientChannel):
             self._allowance, self._allowance_time = float(MESSAGES_AT_ONCE), now
         self._gate_until = self._awaits_life_since = None
 
+    @property
+    def waiting(self) -> bool:
+        return bool(self._queue or self._again or self._release_again)
+
     def take(self, now: float) -> Message | None:
         """What is held, what the user does, and releases said again, at a pace that the guest's keyboard can follow."""
         waiting = self._again or self._queue

@@ -92,6 +92,10 @@ class MainChannel(ClientChannel):
         super().reset()
         self.agent.disconnect()
 
+    @property
+    def waiting(self) -> bool:
+        return bool(self._queue or self.agent.bytes_queued)
+
     def next_message(self, now: float) -> Message | None:
         return self.agent.next_message()
 

@@ -81,6 +81,10 @@ class VmcChannel(ClientChannel):
         super().reset()
         self._allowance = self._most_at_once
 
+    @property
+    def waiting(self) -> bool:
+        return bool(self._outgoing or self._queue)
+
     def next_message(self, now: float) -> Message | None:
         if not self._outgoing:
             return None

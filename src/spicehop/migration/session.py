@@ -235,7 +235,8 @@ class ClientSession:
         channels, blocked = self.channels, self._blocked
         for key, link in self._current.items():
             channel = channels[key]
-            due = channel.wait_deadline if link.id in blocked else channel.next_deadline()
+            silent = link.id in blocked or not channel.waiting
+            due = channel.wait_deadline if silent else channel.next_deadline()
             if due is not None:
                 deadlines.append(due)
         if self.state in AT_HOME:
