@@ -167,7 +167,7 @@ class World:
 
     def _qemu(self, config: SpiceConfig, *, incoming: bool) -> ModelQemu:
         number = len(self.qemus) if incoming else 0
-        return ModelQemu(
+        qemu = ModelQemu(
             f"host {number}",
             (HOST, FIRST_PORT + number),
             self.network,
@@ -178,6 +178,9 @@ class World:
             self._machines,
             incoming=incoming,
         )
+        qemu.listeners.append(lambda event, data: self._check_machines())
+        qemu.on_death.append(lambda why: self._check_machines())
+        return qemu
 
     def _prepare_hop(self) -> None:
         """Start the next target, and a conductor for the way there."""
@@ -192,9 +195,8 @@ class World:
             time_limit=self.situation.time_limit,
         )
         source, target = ManagedQemu(self.source), ManagedQemu(self.target)
-        self.conductors.append(
-            ConductorDriver(plan, source, target, self.network, self._trace, self._check, self.situation.qmp_latency)
-        )
+        checked, latency = self._check_conductor, self.situation.qmp_latency
+        self.conductors.append(ConductorDriver(plan, source, target, self.network, self._trace, checked, latency))
 
     def _target_said(self, target: ModelQemu, event: str, data: Mapping[str, object]) -> None:
         if event == "SPICE_INITIALIZED" and target is self.target and not self.conductor.machine.memory.linked:
@@ -244,33 +246,34 @@ class World:
             awaited(first.moment if first is not None else None, partial(self._goes_wrong_soon, first)),
             awaited(then.moment if then is not None else None, partial(self._goes_wrong_soon, then), self._went_wrong),
         ):
-            return self._run()
+            self._run()
+        self._check_machines()  # a process that was dead already can still abort
+        return self
 
-    def _run(self) -> World:
+    def _run(self) -> None:
         self.client.start()
         self.clock.after(0.6, self._begin_work)
         self.clock.after(1.2 + self.random.random() * 0.3, self.conductor.start)
         if self.fault is not None and self.fault.step < 0 and self.fault.moment is None:
             self.clock.after(self.fault.time, partial(self._go_wrong, self.fault))
-        limit = self.clock.now + TIME_LIMIT
+        clock, fault, hops = self.clock, self.fault, self.situation.hops
+        limit = clock.now + TIME_LIMIT
         hurried = 0
-        while (coming := self.clock.next_time) is not None and coming <= limit:
-            if self.fault is not None and self.clock.steps == self.fault.step >= 0:
-                self._go_wrong(self.fault)
-            before = self.clock.now
-            self.clock.step()
-            self._check()
-            if len(self.conductors) < self.situation.hops:
+        while (coming := clock.next_time) is not None and coming <= limit:
+            if fault is not None and clock.steps == fault.step >= 0:
+                self._go_wrong(fault)
+            before = clock.now
+            clock.step()
+            if len(self.conductors) < hops:
                 self._hop_on()
-            hurried = hurried + 1 if self.clock.now == before else 0
+            hurried = hurried + 1 if clock.now == before else 0
             if hurried > MOST_AT_ONCE:
-                self._violated(f"something is done over and over at {self.clock.now - BEGIN:.6f} s")
-                return self
+                self._violated(f"something is done over and over at {clock.now - BEGIN:.6f} s")
+                return
             if len(self.violations) > MOST_VIOLATIONS:
-                return self
-        if self.clock.next_time is not None:
+                return
+        if clock.next_time is not None:
             self.violations.append(f"something still goes on after {TIME_LIMIT:g} s")
-        return self
 
     def _went_wrong(self) -> bool:
         return self.fault is not None and self.fault.name in self.charges
@@ -333,10 +336,14 @@ class World:
         if deadline is None and self.session.state in _MUST_END:
             self._violated(f"the client waits in {self.session.state.value} without a deadline")
 
-    def _check(self) -> None:
+    def _check_conductor(self) -> None:
+        """Called when the conductor has done something."""
         conductor = self.conductor
         if conductor.begun and conductor.result is None and conductor.machine.next_deadline() is None:
             self._violated(f"the conductor waits in {conductor.machine.state.value} without a deadline")
+
+    def _check_machines(self) -> None:
+        """Called when a QEMU has said something, as each does when its machine begins to run, or has died."""
         running = 0
         for qemu in self.qemus:
             running += qemu.runs
