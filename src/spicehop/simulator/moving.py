@@ -503,26 +503,27 @@ class MovingWorld:
         limit = BEGIN + TIME_LIMIT
         rest: float | None = None
         next_look, hurried = 0.0, 0
-        while (coming := self.clock.next_time) is not None and coming <= (rest or limit):
-            if self.mishap is not None and self.clock.steps == self.mishap.step >= 0:
-                self._go_wrong(self.mishap)
-            before = self.clock.now
+        clock, hops = self.clock, self.journey.hops
+        while (coming := clock.next_time) is not None and coming <= (rest or limit):
+            if mishap is not None and clock.steps == mishap.step >= 0:
+                self._go_wrong(mishap)
+            before = clock.now
             if coming >= next_look:
                 self._check_arrivals(coming)
                 next_look = coming + LOOK_SECONDS
-            self.clock.step()
-            if self.clock.steps % 256 == 0:
+            clock.step()
+            if clock.steps % 256 == 0:
                 self._check_memory()
-            if rest is None and len(self.conductors) < self.journey.hops:
+            if rest is None and len(self.conductors) < hops:
                 self._hop_on()
-            hurried = hurried + 1 if self.clock.now == before else 0
+            hurried = hurried + 1 if clock.now == before else 0
             if hurried > MOST_AT_ONCE:
-                self.violated(f"something is done over and over at {self.clock.now - BEGIN:.6f} s")
+                self.violated(f"something is done over and over at {clock.now - BEGIN:.6f} s")
                 return self
             if len(self.violations) > MOST_VIOLATIONS:
                 return self
-            if rest is None and self.clock.now > self.works_until and self.hop_over:
-                rest = self.clock.now + REST
+            if rest is None and clock.now > self.works_until and self.hop_over:
+                rest = clock.now + REST
         if rest is None and (coming is not None or not self.hop_over):
             self.violated(f"something still goes on after {TIME_LIMIT:g} s")
         return self

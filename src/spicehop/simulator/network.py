@@ -169,12 +169,11 @@ class End:
             peer._arrived.append(data)
             peer.unread += len(data)
         peer.deliver()
-        self._refresh()
+        if self._backlog:
+            self._refresh()
 
     def _refresh(self) -> None:
-        """There may be room in the window."""
-        if not self._backlog:
-            return
+        """There may be room in the window for what waits."""
         was_full = not self.writable
         self._push()
         if was_full and self.writable and self.on_writable is not None:
@@ -191,7 +190,8 @@ class End:
                 return
             if self.owner is not None and not self._discarding:
                 self.owner.data_received(self, data)
-            self.peer._refresh()
+            if self.peer._backlog:
+                self.peer._refresh()
 
 
 class Connection:
