@@ -453,6 +453,10 @@ class ArrivalDesk:
         """The guest is another server's again."""
         self._guest_is_here = False
 
+    def awaited(self, session: ServedSession) -> set[ChannelKey]:
+        """Channels that a client on its way here is still to link: nobody else gets its devices."""
+        return self.offered.get(session.connection_id, set()) - session.linked_keys() if session.arriving else set()
+
     def _tell_if_linked(self, session: ServedSession) -> None:
         """The source may hand a session over whose channels are all linked."""
         wanted = self.offered.get(session.connection_id)

@@ -304,7 +304,7 @@ class SpiceServer:
             return LinkResult.BAD_CONNECTION_ID
         known = session.channels.keys() | session.parked.keys()
         taken = key in known or len(known) >= self.options.limits.channels_in_session
-        if taken or key not in self._available():
+        if taken or key not in self._available(session):
             return LinkResult.CHANNEL_NOT_AVAILABLE
         return LinkResult.OK
 
@@ -417,12 +417,16 @@ class SpiceServer:
         )
         machine.begin_net_test(now, self.options.net_test_bytes)
 
-    def _available(self) -> list[ChannelKey]:
+    def _available(self, asking: ServedSession | None = None) -> list[ChannelKey]:
         """Channels that a client can connect now."""
         keys = [*self._catalogue.common(), *self.devices.free()]
         if self.guest.sound_in is not None and self._recorder is None:
             keys.append((ChannelType.RECORD, 0))
-        taken = {key for session in self.sessions for key in session.parked if key not in self._catalogue.common()}
+        taken = {key for session in self.sessions for key in session.parked}
+        for session in self.sessions:
+            if session is not asking:
+                taken |= self.arrivals.awaited(session)
+        taken -= set(self._catalogue.common())
         return [key for key in keys if key not in taken]
 
     def channels_asked(self, session: ServedSession) -> None:

@@ -156,9 +156,10 @@ def _name_newer_version(world: MovingWorld) -> None:
 
 
 def _begin_anew(world: MovingWorld) -> None:
-    """A client that was to bring its state begins anew at the target instead, as one may that has not got it."""
+    """A client that was to bring its state begins anew at the target instead, as one may that has got none of it."""
     for user in world.begun:
-        target = user.session.travel.target
+        travel = user.session.travel
+        target = travel.target if not travel._moved else None
         link = target.links.get((ChannelType.MAIN, 0)) if target is not None else None
         if link is not None and link.linked is not None:
             number = registry.number_of(main.MigrateEnd(), ChannelType.MAIN, Direction.FROM_CLIENT)

@@ -150,6 +150,17 @@ def _comes_late(world: MovingWorld) -> bool:
     return any(time - max((one for one in moved if one <= time), default=time) > LEAVE_SECONDS for time in arrivals)
 
 
+def _links_again(world: MovingWorld, user: User) -> bool:
+    """Whether a server that had a client's inputs channel has lost it, and got another."""
+    party, links = f"client {user.number + 1}", set[object]()
+    for record in world.records:
+        if (record.event, record.party, record.channel) == ("channel.linked", party, "inputs:0"):
+            if record.detail.get("server") in links and record.detail.get("role") == "current":
+                return True
+            links.add(record.detail.get("server"))
+    return False
+
+
 def _at(presses: list[int], place: int) -> int | None:
     return presses[place] if place < len(presses) else None
 
@@ -163,11 +174,11 @@ def _judge_keys(world: MovingWorld, user: User) -> list[str]:
     mine = set(user.presses)
     place = 0
     lost: list[int] = []
-    # Whom the target awaits in vain it lets go of its keys for; who comes all the same presses them again.
-    comes_late = _comes_late(world)
+    # Whom a server takes for gone, or whose inputs it has lost, it releases the keys of; who comes back presses them.
+    comes_back = _comes_late(world) or _links_again(world, user)
     for code in (one for one in guest.pressed if one in mine):
         start = place
-        if comes_late and code in user.presses[max(0, place - KEYS_HELD) : place] and code != _at(user.presses, place):
+        if comes_back and code in user.presses[max(0, place - KEYS_HELD) : place] and code != _at(user.presses, place):
             continue
         while place < len(user.presses) and user.presses[place] != code:
             place += 1
@@ -296,6 +307,7 @@ def _judge_haste(world: MovingWorld) -> list[str]:
     trip = 2 * (world.journey.conditions.latency + world.journey.conditions.jitter)
     links = [one for one in world.network.connections if not one.address[1] and one.near.name == FIRST]
     link_stalls_until = max((one.stalled_until for one in links), default=float("inf"))
+    stalls_long = bool(links) and link_stalls_until > moved + NOTICE_SECONDS
     directly = 0
     for user in world.begun:
         told = [one for one in world.records if one.party == f"client {user.number + 1}"]
@@ -304,7 +316,7 @@ def _judge_haste(world: MovingWorld) -> list[str]:
         linked = [one for one in told if one.event == "migration.connected"]
         schemes = [outcome.scheme for outcome in user.driver.outcomes]
         in_time = bool(linked) and linked[0].time < moved + LINK_SECONDS - AT_ONCE - trip
-        if in_time and schemes and linked[0].detail.get("scheme") != schemes[0]:
+        if in_time and not stalls_long and schemes and linked[0].detail.get("scheme") != schemes[0]:
             found.append(f"{_name(user)} has linked the target, if late, and moves by {schemes[0]}")
         if linked and link_stalls_until < linked[0].time + NOTICE_SECONDS - AT_ONCE - trip and schemes == ["seamless"]:
             directly += 1
