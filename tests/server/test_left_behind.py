@@ -203,3 +203,25 @@ async def test_more_than_a_guest_that_stands_still_is_given_moves(tmp_path: Path
         assert isinstance(restored, ServerPipe)
         assert restored.bytes_accepted == size
         assert not client.lost_channels
+
+
+async def test_a_device_is_kept_for_who_comes_with_it(tmp_path: Path) -> None:
+    """Whoever links the target meanwhile does not get the port of a client that has still to link it there."""
+    url_of = "spice://127.0.0.1:{}".format
+    async with (
+        moving_pair(tmp_path, direct=True) as pair,
+        spicehop.connect(url_of(pair.source.server.port)) as owner,
+    ):
+        await owner.port("org.example.echo.0")
+        await pair.name_target()
+        server = pair.target.server
+        [coming] = server.sessions
+        port = (ChannelType.PORT, 0)
+        coming.parked.pop(port).fail("it was too slow")
+        async with spicehop.connect(url_of(server.port)) as other:
+            assert not other.ports
+            assert "port:0" not in other.lost_channels
+            coming.abandon("it does not come")
+            server.input_gate.open()
+            server.wake()
+            await until(lambda: bool(other.ports), "the port is free")

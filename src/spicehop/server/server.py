@@ -486,6 +486,7 @@ class SpiceServer:
     def session_over(self, session: ServedSession, reason: str) -> None:
         """For sessions: a client is gone."""
         self.sessions.remove(session)
+        awaited = self.arrivals.awaited(session) | session.parked.keys()
         if self.has_departed(session):
             self.input_gate.drop(session.number)
             self.agent.client_departed(session.number)
@@ -494,6 +495,8 @@ class SpiceServer:
             self.agent.client_left(session.number)
         if session.arriving:
             self.arrivals.gave_up(session)
+        for key in awaited.intersection(self._available()).difference(self._catalogue.common()):
+            self._is_free(key)
 
     def agent_event(self, session: ServedSession, event: ServerEvent) -> None:
         """For sessions: a client said something to the agent."""
