@@ -124,10 +124,12 @@ def _conducting() -> Iterator[Aim]:
     limits = tuple(0.05 * number for number in range(1, 50))
     for _ in range(16):
         yield from _aims(("",), table, "NotBegun", time_limit=limits, qmp_latency=SLOW)
-    probing = tuple(surveyed + 0.01 * number for number in range(10))
-    # So long it takes to LaunchingMigration, with these conditions.
-    launching, near = tuple(1.17 + 0.01 * number for number in range(10)), (Conditions(0.001, 0.0, 1, 1500),)
+    # So long to InformingClients, and to LaunchingMigration, with these conditions.
+    near = (Conditions(0.001, 0.0, 1, 1500),)
+    yield from _aims(("", ""), table, "NotBegun", time_limit=(1.0, 1.03, 1.06), qmp_latency=SLOW, conditions=near)
+    launching = tuple(1.17 + 0.01 * number for number in range(10))
     yield from _aims(("", ""), table, "NotBegun", time_limit=launching, qmp_latency=SLOW, conditions=near)
+    probing = tuple(surveyed + 0.01 * number for number in range(10))
     distant = (Conditions(0.05, 0.0, 1, 1500),)
     yield from _aims(("", ""), table, "NotBegun", time_limit=probing, qmp_latency=SLOW, conditions=distant)
     yield from _aims(("",), table, "NotBegun", keep_source=(True,))
@@ -207,11 +209,11 @@ def _guests() -> Iterator[Aim]:
         yield from (replace(aim, delay=delay) for aim in connecting)
     yield from _aims(("target is silent for 60 s", HANG), *launching, pause=CONDUCTED)
     yield from _aims((HANG, CANCELLED, CUT, FADE), table, "AwaitingWelcome")
-    yield from _aims((CANCELLED, CUT, FADE), table, "SendingAhead", bandwidth=LONG_WAY)
+    yield from _aims((CANCELLED, CUT, FADE, "target killed"), table, "SendingAhead", bandwidth=LONG_WAY)
     yield from _aims((CANCELLED, CUT, FADE, "target killed"), table, "AwaitingContinue", pause=PAUSES)
     yield from _aims((CANCELLED, CUT, FADE, HANG, "target killed"), table, "AwaitingLoaded AwaitingRunning")
     doubts = tuple(_aims((CANCELLED, "source told to quit"), table, "OutwaitingLease"))
-    yield from _aims((FADE,), table, "AwaitingRunning", then=doubts)
+    yield from _aims((FADE, FADE), table, "AwaitingRunning", then=doubts)
     yield from _aims((NO_LOAD,), table, "AwaitingWelcome")
     yield from _aims(("guest is too large",), table, "AwaitingWelcome")
     table = "guest-arrival"
@@ -254,7 +256,7 @@ def _leaving() -> Iterator[Aim]:
     later = "clients link slowly, and the direct link a little later"
     yield from _aims((later,) * 3, *linking, pause=(0.0,), direct=YES, seamless=YES)
     gone = tuple(_aims((LEAVE,), table, "AwaitingLinkNotice"))
-    yield from _aims((both, both), *linking, pause=(0.0,), direct=YES, then=gone, **alone)
+    yield from _aims((both,) * 3, *linking, pause=(0.0,), direct=YES, then=gone, **alone)
 
 
 def _leaving_directly() -> Iterator[Aim]:
@@ -276,6 +278,8 @@ def _leaving_directly() -> Iterator[Aim]:
         ("port cut at the target", "main cut at the target"), table, "LinkedSeamless StateAhead", direct=YES
     )
     yield from _aims(("direct link stalls", "main stalled 14 s at the source"), table, ahead, direct=YES)
+    gone = tuple(_aims((LEAVE,), table, "AwaitingRestore"))
+    yield from _aims(("direct link stalls",), table, "StateAhead", then=gone, direct=YES, clients=ONE, late=NONE_LATE)
     yield from _aims(("main stalled 14 s at the source",), table, "HandingOverChannels HandingOverMain")
     yield from _aims(("main fades at the source",) * 2, table, "AwaitingDeparture")
     yield from _aims(
