@@ -44,6 +44,12 @@ def test_repeated_late_and_foreign_bytes_are_faults(received: bytes, words: str)
     assert words in gaps(SENT, received).fault
 
 
+def test_four_bytes_between_two_gaps_are_found() -> None:
+    """Seed 63001290: a connection that lived for one message of four bytes."""
+    found = gaps(SENT, SENT[:100] + SENT[200:204] + SENT[300:])
+    assert (found.missing, found.fault) == (((100, 200), (204, 300)), "")
+
+
 def test_a_whole_stream_has_no_gaps() -> None:
     assert gaps(SENT, SENT).missing == ()
     assert gaps(SENT, SENT).fault == ""

@@ -33,8 +33,8 @@ BEFORE_THE_MOVE = frozenset(
         State.PAUSING,
     }
 )
-MARK = 12
-"""Bytes that are enough to find one's place again in a random stream."""
+MARKS = (12, 6, 4, 3)
+"""Bytes that are enough to find one's place again in a random stream; fewer where two gaps leave no more in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +59,9 @@ def gaps(sent: bytes, received: bytes) -> Gaps:
         at, place = at + length, place + length
         if at == len(received):
             break
-        mark = received[at : at + MARK]
-        found = sent.find(mark, place)
+        found = next((one for size in MARKS if (one := sent.find(received[at : at + size], place)) >= 0), -1)
         if found < 0:
-            again = sent.find(mark)
+            again = sent.find(received[at : at + MARKS[0]])
             what = f"bytes {again} ff. came again or too late" if again >= 0 else "bytes came that were never sent"
             return Gaps(tuple(missing), f"{what}, at {at} of what arrived")
         missing.append((place, found))
