@@ -65,7 +65,9 @@ class SessionRunner:
         for stream in self._leaving:
             stream.abort()
         if late:
-            await asyncio.wait(late)
+            _, late = await asyncio.wait(late, timeout=CLOSE_TIMEOUT)
+        for task in late:
+            task.cancel()
         self._leaving.clear()
 
     def pump(self) -> None:
