@@ -17,6 +17,11 @@ TARGET_GATE = 0.25
 """Seconds for which input waits at most for the first sign that the machine runs at the target.
 
 QEMU drops input until it runs, and the channels go to the target before that (reference results, 5.4)."""
+TOLD_AGAIN_AFTER = (0.75, 2.0, 5.0)
+"""Seconds after which a server is told again what is held and released, as long as nothing shows that the machine runs.
+
+A machine that draws nothing and has no port or agent shows nothing, and on a busy host it can begin to run after the
+gate has opened: then it has dropped what it was told, and a key would stay down."""
 MESSAGES_AT_ONCE = 4
 MESSAGES_PER_SECOND = 300.0
 """QEMU's PS/2 keyboard keeps 16 bytes that the guest has not read, up to 2 for each key event, and drops the rest."""
@@ -93,6 +98,7 @@ class InputsChannel(ClientChannel):
         self._gate_until: float | None = None
         self._awaits_life_since: float | None = None
         """When the channel came to a server that has not yet shown that the machine runs there."""
+        self._tell_again_at: tuple[float, ...] = ()
         self._arrived_at: float | None = None
         self._allowance = float(MESSAGES_AT_ONCE)
         self._allowance_time = 0.0
@@ -196,6 +202,7 @@ class InputsChannel(ClientChannel):
         if self.messages_sent:
             self._gate_until = now + TARGET_GATE
             self._awaits_life_since = now
+            self._tell_again_at = tuple(now + after for after in TOLD_AGAIN_AFTER)
         self._tell_again(now)
 
     def _tell_again(self, now: float) -> None:
@@ -231,13 +238,17 @@ class InputsChannel(ClientChannel):
         elif self._arrived_at is not None:
             self._allowance, self._allowance_time = float(MESSAGES_AT_ONCE), now
         self._gate_until = self._awaits_life_since = None
+        self._tell_again_at = ()
 
     @property
     def waiting(self) -> bool:
-        return bool(self._queue or self._again or self._release_again)
+        return bool(self._queue or self._again or self._release_again or self._tell_again_at)
 
     def take(self, now: float) -> Message | None:
         """What is held, what the user does, and releases said again, at a pace that the guest's keyboard can follow."""
+        if self._tell_again_at and now >= self._tell_again_at[0]:
+            self._tell_again_at = self._tell_again_at[1:]
+            self._tell_again(now)
         waiting = self._again or self._queue
         release_due = bool(self._release_again) and now >= self._next_release_at
         if not (waiting or release_due) or not self._room(now):
@@ -270,12 +281,14 @@ class InputsChannel(ClientChannel):
 
     def next_write(self) -> float | None:
         waiting = self._again or self._queue
+        again = self._tell_again_at[0] if self._tell_again_at else None
         if not (waiting or self._release_again):
-            return None
+            return again
         if self._gate_until is not None:
             return self._gate_until
         due = self._allowance_time + max(0.0, 1 - self._allowance) / self._pace
-        return due if waiting else max(due, self._next_release_at)
+        due = due if waiting else max(due, self._next_release_at)
+        return due if again is None else min(due, again)
 
     def state(self, now: float) -> InputsState:
         """What the present server has been told; releases, from the oldest to the newest, as far as they matter."""
