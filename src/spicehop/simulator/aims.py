@@ -285,18 +285,21 @@ def _leaving_directly() -> Iterator[Aim]:
     yield from _aims(
         (FOR_GOOD, CLOSED), "channel", "HoldingBack MigrateQueued AwaitingFlushMark HandedOver", direct=YES
     )
-    ended = tuple(_aims((FOR_GOOD, FOR_GOOD, "target killed", LEAVE), table, "HandingOverChannels"))
+    quits = tuple(_aims(("source told to quit",), table, "HandingOverChannels", direct=YES))
+    yield from quits
     yield from _aims(
-        ("port stalled 14 s at the source",),
+        ("clients do not read their ports for 40 s",),
         "conducting",
         "LaunchingMigration",
-        then=ended,
+        then=quits,
         direct=YES,
         pause=CONDUCTED,
         bandwidth=LONG_WAY,
         conditions=(Conditions(0.001, 0.001, 1, 20_000),),
         write_interval=(0.02,),
         largest_write=(40_000,),
+        clients=ONE,
+        late=NONE_LATE,
     )
     table = "arriving"
     yield from _aims((FOR_GOOD, CLOSED, LEAVE), table, "AwaitingClient", direct=YES)

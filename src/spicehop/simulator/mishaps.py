@@ -194,6 +194,7 @@ MISHAPS: dict[str, Callable[[MovingWorld], None]] = {
         world.source.perform("stop", {}, lambda answer: None) if world.source.alive else None
     ),
     "a client leaves": _leave,
+    "clients do not read their ports for 40 s": lambda world: world.deafen(ChannelType.PORT, world.source, 40),
     "target refuses clients": lambda world: _refuse(world, 600),
     "target refuses clients for 1 s": lambda world: _refuse(world, 1),
     "target's connections stalled 14 s": lambda world: _hang(world, 14, guest=False),

@@ -599,6 +599,12 @@ class MovingWorld:
         for end in server.ends(kind):
             end.connection.stall(seconds)
 
+    def deafen(self, kind: int, server: Host, seconds: float) -> None:
+        """The clients do not read these connections for a while, and go on to write: what is for them fills up."""
+        for end in server.ends(kind):
+            end.peer.pause()
+            self.clock.after(seconds, end.peer.resume)
+
     def stall_any(self, seconds: float) -> None:
         """Nothing arrives on one connection for a while."""
         alive = [one for one in self.network.connections if not one.gone and not one.near.closed]
