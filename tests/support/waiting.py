@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 
-async def until(condition: Callable[[], bool], what: str = "", timeout: float = 20.0) -> None:
-    """Wait until `condition` holds; AssertionError says `what` did not happen."""
+async def until(
+    condition: Callable[[], bool], what: str = "", timeout: float = 20.0, *, interval: float = 0.005
+) -> None:
+    """Wait until `condition` holds, asked each `interval` seconds; AssertionError says `what` did not happen."""
     try:
         async with asyncio.timeout(timeout):
             while not condition():
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(interval)
     except TimeoutError:
         raise AssertionError(f"not within {timeout:g} s: {what or condition}") from None
 

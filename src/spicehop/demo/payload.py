@@ -32,9 +32,13 @@ def numbered_bytes(offset: int, size: int) -> bytes:
     return records[offset - first * RECORD :][:size]
 
 
+POURED_PERIOD = RECORD << 17
+"""Bytes after which the stream for high rates begins anew."""
+
+
 @cache
 def _pattern() -> bytes:
-    return numbered_bytes(0, RECORD << 17)
+    return numbered_bytes(0, POURED_PERIOD)
 
 
 def poured_bytes(offset: int, size: int) -> bytes:

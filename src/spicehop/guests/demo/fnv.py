@@ -12,12 +12,12 @@ from spicehop.guests.demo.colours import Bytes
 from spicehop.wire.layout import Data
 
 FNV_START = 0x811C9DC5
-_PRIME = 0x01000193
-_LOW_PRIME = np.uint8(_PRIME & 0xFF)
+FNV_PRIME = 0x01000193
+_LOW_PRIME = np.uint8(FNV_PRIME & 0xFF)
 _BLOCK = 16_384
 _SHORT = 32
 
-_powers = np.full(_BLOCK + 1, _PRIME, np.uint32)
+_powers = np.full(_BLOCK + 1, FNV_PRIME, np.uint32)
 _powers[0] = 1
 np.multiply.accumulate(_powers, out=_powers)
 
@@ -26,7 +26,7 @@ def fnv1a(data: Data, start: int = FNV_START) -> int:
     """The checksum of `data`, continuing one of what came before it."""
     if len(data) <= _SHORT:
         for byte in data:
-            start = ((start ^ byte) * _PRIME) & 0xFFFF_FFFF
+            start = ((start ^ byte) * FNV_PRIME) & 0xFFFF_FFFF
         return start
     every = np.frombuffer(data, np.uint8)
     for first in range(0, len(every), _BLOCK):
