@@ -242,11 +242,18 @@ class InputsChannel(ClientChannel):
 
     @property
     def waiting(self) -> bool:
-        return bool(self._queue or self._again or self._release_again or self._tell_again_at)
+        return bool(self._queue or self._again or self._release_again or self._next_telling is not None)
+
+    @property
+    def _next_telling(self) -> float | None:
+        """When what was said is said again, where anything was said that can be."""
+        said = self._told_down or self._told_up or self._told_buttons or self._told_buttons_up
+        return self._tell_again_at[0] if self._tell_again_at and said else None
 
     def take(self, now: float) -> Message | None:
         """What is held, what the user does, and releases said again, at a pace that the guest's keyboard can follow."""
-        if self._tell_again_at and now >= self._tell_again_at[0]:
+        telling = self._next_telling
+        if telling is not None and now >= telling:
             self._tell_again_at = self._tell_again_at[1:]
             self._tell_again(now)
         waiting = self._again or self._queue
@@ -281,7 +288,7 @@ class InputsChannel(ClientChannel):
 
     def next_write(self) -> float | None:
         waiting = self._again or self._queue
-        again = self._tell_again_at[0] if self._tell_again_at else None
+        again = self._next_telling
         if not (waiting or self._release_again):
             return again
         if self._gate_until is not None:
