@@ -20,6 +20,7 @@ from spicehop.server.run_state import RunInput
 from spicehop.simulator.coverage import TABLES, counted, named, without_row
 from spicehop.simulator.journeys import JourneyVerdict, explore_journeys, mishap_at_every_step, run_journey
 from spicehop.simulator.mishaps import MISHAPS
+from spicehop.simulator.moments import Moment
 from spicehop.simulator.moving import Journey, Mishap
 from spicehop.simulator.network import Conditions
 from spicehop.wire import base
@@ -46,6 +47,13 @@ def test_four_clients_move_again_and_again() -> None:
 @pytest.mark.parametrize("direct", [False, True])
 def test_nothing_is_lost_while_the_guest_stands_still_for_long(direct: bool) -> None:
     good(run_journey(Journey(3, clients=2, direct=direct, pause=2.0, work=3.5), SimulatedServer))
+
+
+def test_a_client_that_reaches_its_server_when_the_guest_has_gone_on_follows_it() -> None:
+    """It was taken for one that comes before the guest, and ended."""
+    late = Mishap("main stalled 3 s at the target", moment=Moment("leaving", "HandingOverMain"))
+    moved = run_journey(Journey(7, hops=2, pause=0.0), SimulatedServer, late)
+    assert good(moved).schemes == ("seamless", "switch-host")
 
 
 def test_without_seamless_migration_sessions_begin_anew() -> None:

@@ -138,6 +138,7 @@ class ArrivalDesk:
         """State that came before the guest."""
         self.held = HeldKeys(lambda events: host.input_gate.give(NOBODY, events))
         self._guest_is_here = False
+        self._guest_is_gone = False
         self._say: Callable[[link.LinkMessage], None] = _to_nobody
         self._interruption: Interruption | None = None
 
@@ -226,8 +227,11 @@ class ArrivalDesk:
 
     @property
     def _too_early(self) -> bool:
-        """Whether the guest is still to come. A client of libspice's leaves before its guest runs elsewhere."""
-        return self._host.input_gate.closed and not self._guest_is_here
+        """Whether the guest is still to come. A client of libspice's leaves before its guest runs elsewhere.
+
+        Who comes when it has gone on already follows it.
+        """
+        return self._host.input_gate.closed and not (self._guest_is_here or self._guest_is_gone)
 
     def _state_came(self, session: ServedSession, served: ServedChannel, body: bytes) -> None:
         if self._too_early:
@@ -424,7 +428,7 @@ class ArrivalDesk:
 
     def guest_came(self) -> None:
         """The guest is here: sessions whose state waits for it go on."""
-        self._guest_is_here = True
+        self._guest_is_here, self._guest_is_gone = True, False
         self.held.guest_came(self._host.clock())
         for state in self._orphaned.values():
             self._give_what_is_left(state)
@@ -451,7 +455,7 @@ class ArrivalDesk:
 
     def guest_went(self) -> None:
         """The guest is another server's again."""
-        self._guest_is_here = False
+        self._guest_is_here, self._guest_is_gone = False, True
 
     def awaited(self, session: ServedSession) -> set[ChannelKey]:
         """Channels that a client on its way here is still to link: nobody else gets its devices."""

@@ -315,6 +315,8 @@ def _judge_haste(world: MovingWorld) -> list[str]:
         sent = [one.time for one in told if one.event == "migration.switch-host"]
         linked = [one for one in told if one.event == "migration.connected"]
         schemes = [outcome.scheme for outcome in user.driver.outcomes]
+        if any("did not open" in str(one.detail.get("reason")) for one in told if one.event == "migration.switch-host"):
+            continue  # The target has stalled when it was linked, for longer than a client waits for its session.
         in_time = bool(linked) and linked[0].time < moved + LINK_SECONDS - AT_ONCE - trip
         if in_time and not stalls_long and schemes and linked[0].detail.get("scheme") != schemes[0]:
             found.append(f"{_name(user)} has linked the target, if late, and moves by {schemes[0]}")
