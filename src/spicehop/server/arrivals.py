@@ -80,6 +80,8 @@ class ArrivalHost(Protocol):
         """For the trace."""
 
 
+REHEARSED_SECONDS = 0.25
+"""So long a processor knows what it has rehearsed, or nearly."""
 RESUME_SECONDS = 3.0
 """How long the target waits for a source whose link was cut. The source tries for two, and may learn of it later."""
 
@@ -134,6 +136,7 @@ class ArrivalDesk:
         self._views: dict[tuple[int, int], tuple[ViewState, ClientView]] = {}
         """Views of clients whose state waits for the guest, made while there is time, and what of."""
         self._rehearsal_due = False
+        self._rehearsed_at = float("-inf")
         self._early: list[tuple[ServedSession, ServedChannel, bytes]] = []
         """State that came before the guest."""
         self.held = HeldKeys(lambda events: host.input_gate.give(NOBODY, events))
@@ -195,6 +198,7 @@ class ArrivalDesk:
         self.held.turn(now)
         if self._rehearsal_due:
             self._rehearsal_due = False
+            self._rehearsed_at = now
             self._host.rehearse(again=True)
         if self._interruption is not None and now >= self._interruption.deadline:
             self._wait_no_more(self._interruption)
@@ -426,6 +430,10 @@ class ArrivalDesk:
                 continue
             self._windows[session.connection_id, number] = window
 
+    def guest_comes(self) -> None:
+        """The guest is on its way: time to rehearse, for here nothing waits for a processor yet."""
+        self._rehearse_again()
+
     def guest_came(self) -> None:
         """The guest is here: sessions whose state waits for it go on."""
         self._guest_is_here, self._guest_is_gone = True, False
@@ -433,8 +441,8 @@ class ArrivalDesk:
         for state in self._orphaned.values():
             self._give_what_is_left(state)
         self._orphaned.clear()
-        self._rehearsal_due = any(one.arrival is not None and one.arrival.seamless for one in self._host.sessions)
-        self._rehearsal_due &= not self._handed
+        if not self._handed:
+            self._rehearse_again()
         for session, handed in tuple(self._handed.items()):
             del self._handed[session]
             with _at_its_own_cost(session):
@@ -442,6 +450,16 @@ class ArrivalDesk:
                 for key, data in handed.late:
                     self._came_late(session, key, data)
         self._host.wake()
+
+    def _rehearse_again(self) -> None:
+        """Soon, where clients will bring their state, unless that was done a moment ago."""
+        comes = any(
+            one.arrival is not None and one.arrival.seamless and one.connection_id not in self.offered
+            for one in self._host.sessions
+        )
+        if comes and self._host.clock() >= self._rehearsed_at + REHEARSED_SECONDS:
+            self._rehearsal_due = True
+            self._host.wake()
 
     def _give_what_is_left(self, state: SessionState) -> None:
         for key, one in state.channels.items():

@@ -244,6 +244,8 @@ class GuestMigration:
         """Part of `GuestKeeper`."""
         self._announce(status)
         if mover is self._coming:
+            if status == "active":
+                self._server.arrivals.guest_comes()
             if status == "completed" or (status == "failed" and self.status != "inmigrate"):
                 self._close_listener()  # a guest is here
         elif status == "device":
