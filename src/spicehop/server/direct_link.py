@@ -57,7 +57,8 @@ class DirectLink(asyncio.Protocol):
         self.closed: Callable[[str], None] = _ignore
         self.drained: Callable[[], None] = lambda: None
         """What had to wait for the peer has gone out: a user that holds back may go on."""
-        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self.opened: asyncio.Future[None] = self._loop.create_future()
         """Done when both have said Hello; a `ConnectError` when it did not come to that."""
         self.peer = peer
         """The other server's address; where it has none, ours."""
@@ -194,7 +195,7 @@ class DirectLink(asyncio.Protocol):
             deadline = self._end.next_deadline()
             if deadline is not None:
                 delay = max(0.0, deadline - self._clock())
-                self._timer = asyncio.get_running_loop().call_later(delay, self._time_passed)
+                self._timer = self._loop.call_later(delay, self._time_passed)
 
     def _write(self) -> None:
         while self._waiting and self._writable and self._transport is not None and not self._transport.is_closing():
@@ -216,7 +217,7 @@ class DirectLink(asyncio.Protocol):
         self._told = True
         self._cancel_timer()
         if self._transport is not None:
-            self._timer = asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._transport.abort)
+            self._timer = self._loop.call_later(CLOSE_SECONDS, self._transport.abort)
             # To close with bytes unread would be a reset, which can overtake the Goodbye: the peer closes first.
             if not self._end.took_leave:
                 self._transport.close()
