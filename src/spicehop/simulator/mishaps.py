@@ -102,14 +102,16 @@ def _manage(world: MovingWorld, command: str, **arguments: object) -> None:
 
 
 def _close_link(world: MovingWorld) -> None:
-    """Management closes the direct link, unless the source refuses that: then nothing has gone wrong."""
+    """Management closes the direct link, unless the source refuses that, or has none: then nothing has gone wrong."""
 
     def answered(answer: object) -> None:
-        if isinstance(answer, Exception):
+        has_none = isinstance(answer, Mapping) and answer.get("role") == "none"
+        if (has_none or isinstance(answer, Exception)) and CLOSED in world.charges:
             world.charges.remove(CLOSED)
             world.went_wrong = [one for one in world.went_wrong if one[0] != CLOSED]
 
     if world.source.alive:
+        world.source.perform("query-direct-link", {}, answered)
         world.source.perform("direct-link-close", {}, answered)
 
 

@@ -259,7 +259,7 @@ def _judge_link(world: MovingWorld) -> list[str]:
         found += [
             f"{one} does not notice that the direct link is cut" for one in both if open_to.get(one) and one not in ends
         ]
-        if not any(open_to.values()) and not both <= ends.keys():
+        if not any(open_to.values()) and len(ends) < len(both):
             found.append("it is not noticed at both ends that the direct link is cut before it is open")
     for called, answer in world.strangers_heard:
         taken = any(open_to.values()) and not world.journey.certificates
