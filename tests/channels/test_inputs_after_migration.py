@@ -163,14 +163,23 @@ def test_a_machine_that_shows_nothing_is_told_again_what_is_held_and_released() 
     ]
 
 
-def test_a_machine_that_has_shown_that_it_runs_is_told_nothing_again() -> None:
+def test_a_machine_that_has_shown_that_it_runs_is_told_nothing_again_but_a_few_releases_once() -> None:
     keyboard = Keyboard()
     keyboard.channel.key_down(29)
-    keyboard.run(1.0, 1.0)
+    keyboard.type(range(2, 3), 9.9)
     keyboard.channel.swap(LINKED, None, 10.0)
     keyboard.run(10.0, 10.5)
     keyboard.channel.guest_alive(10.6)
-    assert [message for _, message in keyboard.run(10.6, 60.0)] == [inputs.KeyDown(29)]
+    assert [message for _, message in keyboard.run(10.6, 10.7)] == [inputs.KeyDown(29), inputs.KeyUp(2 | 0x80)]
+    assert keyboard.run(10.7, 60.0) == [(10.75, inputs.KeyUp(2 | 0x80))]
+
+
+def test_many_releases_are_not_said_once_more_where_the_machine_runs() -> None:
+    keyboard = Keyboard()
+    keyboard.type(range(2, 12), 9.9)
+    keyboard.channel.swap(LINKED, None, 10.0)
+    keyboard.channel.guest_alive(10.0)
+    assert len(ups(keyboard.run(10.0, 60.0))) == 10
 
 
 def test_a_key_is_released_again_before_it_is_pressed_again() -> None:

@@ -220,6 +220,25 @@ async def test_a_key_released_while_the_machine_stands_still(lab: Lab) -> None:
     assert "code=29 value=0" in released_in
 
 
+async def test_a_key_released_before_the_machine_runs_at_the_target(lab: Lab) -> None:
+    """The target swallows what it is told until it runs, which on a busy host is late."""
+    source = await lab.boot()
+    session = await lab.connect(source)
+    target = await lab.incoming()
+    await target.ask("stop")  # it will not run when the machine has come
+    await lab.invite(session, source, target)
+    session.keyboard.down(0x1D)
+    await until(lambda: len(lab.serial().keys) == 1, "the guest sees the key")
+    await lab.launch(source, target)
+    outcome = await session.wait_for_migration(20)
+    session.keyboard.up(0x1D)
+    await asyncio.sleep(1.0)
+    assert await target.status() == "paused"
+    await target.ask("cont")
+    await lab.record(source, target, outcome)
+    await until(lambda: lab.serial().keys[-1].value == RELEASED, "the guest sees the release")
+
+
 async def test_a_machine_that_stands_still_for_long_with_the_port_in_use(lab: Lab, report: Report) -> None:
     """400 writes meet a stopped machine; libspice gives a channel up when more than 128 messages wait (B3)."""
     source = await lab.boot()

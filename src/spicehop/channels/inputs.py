@@ -22,6 +22,8 @@ TOLD_AGAIN_AFTER = (0.75, 2.0, 5.0)
 
 A machine that draws nothing and has no port or agent shows nothing, and on a busy host it can begin to run after the
 gate has opened: then it has dropped what it was told, and a key would stay down."""
+FEW_RELEASES = 4
+"""So many are said once more, the first time, also where the machine runs: one was lost on a busy host all the same."""
 MESSAGES_AT_ONCE = 4
 MESSAGES_PER_SECOND = 300.0
 """QEMU's PS/2 keyboard keeps 16 bytes that the guest has not read, up to 2 for each key event, and drops the rest."""
@@ -99,6 +101,8 @@ class InputsChannel(ClientChannel):
         self._awaits_life_since: float | None = None
         """When the channel came to a server that has not yet shown that the machine runs there."""
         self._tell_again_at: tuple[float, ...] = ()
+        self._brought: list[int] = []
+        """Keys that were released just before the channel came to its server."""
         self._arrived_at: float | None = None
         self._allowance = float(MESSAGES_AT_ONCE)
         self._allowance_time = 0.0
@@ -203,6 +207,7 @@ class InputsChannel(ClientChannel):
             self._gate_until = now + TARGET_GATE
             self._awaits_life_since = now
             self._tell_again_at = tuple(now + after for after in TOLD_AGAIN_AFTER)
+            self._brought = [code for code, _ in self.state(now).released_keys]
         self._tell_again(now)
 
     def _tell_again(self, now: float) -> None:
@@ -223,6 +228,15 @@ class InputsChannel(ClientChannel):
             if state.buttons & button_bit(button) and button not in WHEEL:
                 self._again.append(inputs.MousePress(button, state.buttons))
 
+    def _say_once_more(self, now: float) -> None:
+        if self._awaits_life_since is not None:
+            self._tell_again_at = self._tell_again_at[1:]
+            self._tell_again(now)
+            return
+        self._tell_again_at = ()
+        if len(self._brought) <= FEW_RELEASES:
+            self._release_again |= {code: None for code in self._brought if code not in self._told_down}
+
     # -- the pace of keys -------------------------------------------------------------------------------------------
 
     def guest_alive(self, now: float) -> None:
@@ -238,7 +252,8 @@ class InputsChannel(ClientChannel):
         elif self._arrived_at is not None:
             self._allowance, self._allowance_time = float(MESSAGES_AT_ONCE), now
         self._gate_until = self._awaits_life_since = None
-        self._tell_again_at = ()
+        if len(self._tell_again_at) < len(TOLD_AGAIN_AFTER):
+            self._tell_again_at = ()
 
     @property
     def waiting(self) -> bool:
@@ -254,8 +269,7 @@ class InputsChannel(ClientChannel):
         """What is held, what the user does, and releases said again, at a pace that the guest's keyboard can follow."""
         telling = self._next_telling
         if telling is not None and now >= telling:
-            self._tell_again_at = self._tell_again_at[1:]
-            self._tell_again(now)
+            self._say_once_more(now)
         waiting = self._again or self._queue
         release_due = bool(self._release_again) and now >= self._next_release_at
         if not (waiting or release_due) or not self._room(now):
