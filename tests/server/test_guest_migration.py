@@ -146,6 +146,35 @@ async def test_strangers_at_the_door_end_nothing(source: Party, target: Party, t
     assert target.events[-2:] == ["RESUME", "completed"]
 
 
+async def test_a_source_that_ends_when_it_has_let_the_target_run_does_not_run_its_guest(
+    source: Party, tmp_path: Path
+) -> None:
+    """It took its own end for the target's, ran the guest again until it was gone, and so did the target."""
+    has_run = asyncio.Event()
+
+    async def be_target(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        frames = stream.FrameReader()
+        writer.write(stream.PREAMBLE)
+        while data := await reader.read(65536):
+            for frame in frames.feed(data):
+                match frame:
+                    case stream.Hello():
+                        writer.write(stream.encode_frame(stream.Welcome(stream.NEWEST)))
+                    case stream.End():
+                        writer.write(stream.encode_frame(stream.Loaded()))
+                    case stream.Run():
+                        has_run.set()  # and has not said so yet
+        writer.close()
+
+    path = tmp_path / "move"
+    async with await asyncio.start_unix_server(be_target, path):
+        source.moves.migrate(f"unix:{path}")
+        await asyncio.wait_for(has_run.wait(), 10)
+        await source.moves.close()
+    assert not source.guest.running
+    assert "RESUME" not in source.events
+
+
 def test_each_pair_of_run_state_and_input_is_taken_or_refused() -> None:
     for state in RunState:
         for happened in RunInput:

@@ -184,8 +184,8 @@ class GuestMigration:
             self._connecting.cancel()
             await asyncio.gather(self._connecting, return_exceptions=True)
         for mover in (self._leaving, self._coming):
-            if mover is not None and not mover.machine.over:
-                mover.feed(ConnectionEnded("the server ends", closed=True))
+            if mover is not None:
+                mover.close()
         self._close_listener()
 
     # -- for movers ---------------------------------------------------------------------------------------------------

@@ -88,6 +88,13 @@ class GuestMover(asyncio.Protocol):
         """Carry out what the machine wants before anything has happened."""
         self._time_passed()
 
+    def close(self) -> None:
+        """The server ends. Where the other server may run the guest all the same, it does not run here any more."""
+        if not (self.machine.over or self._closing):
+            self.feed(ConnectionEnded("the server ends"))
+        if self._timer is not None:
+            self._timer.cancel()
+
     # -- for the loop -------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
