@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -31,6 +32,10 @@ from spicehop.demo.qemu import QemuOptions, QemuProcess
 TOP = Path(__file__).parents[1]
 INSTALLER = TOP / "scripts" / "install-peers"
 PEERS_ARE_MISSING = "real peers are missing"
+
+# In the background of a shell this run ignores SIGINT, and so does all that it starts: no Ctrl-C would end that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 StartQemu = Callable[[QemuOptions], Awaitable[QemuProcess]]
 
